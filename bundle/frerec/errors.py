@@ -1,0 +1,45 @@
+"""The errors a user may meet, each with what was wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any
+
+
+class FreRecError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class InputError(FreRecError):
+    """A file or folder that cannot be used.
+
+    Args:
+        path: the file or folder.
+        reason: what is wrong with it, in one sentence without a full stop.
+        remedy: what the user can do, in one sentence without a full stop.
+    """
+
+    def __init__(self, path: str | PathLike[str], reason: str, remedy: str) -> None:
+        self.path, self.reason, self.remedy = str(path), reason, remedy
+        super().__init__(f"{self.path}: {reason}. {remedy}.")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), (self.path, self.reason, self.remedy)
+
+
+class ConfigError(FreRecError):
+    """A config id or argument whose value cannot be used.
+
+    Args:
+        config_id: the id as the user writes it on the command line, for example ``mask_ratio``.
+        value: the offending value.
+        reason: what is wrong with it, in one sentence without a full stop.
+        remedy: what the user can do, in one sentence without a full stop.
+    """
+
+    def __init__(self, config_id: str, value: Any, reason: str, remedy: str) -> None:
+        self.config_id, self.value, self.reason, self.remedy = config_id, value, reason, remedy
+        super().__init__(f"{config_id}={value!r}: {reason}. {remedy}.")
+
+    def __reduce__(self) -> tuple[type, tuple[str, Any, str, str]]:
+        return type(self), (self.config_id, self.value, self.reason, self.remedy)
