@@ -1,0 +1,1 @@
+"""A compact class-conditional generator, for users who bring no generated images."""

@@ -1,0 +1,118 @@
+"""Datalists: which images a workflow works on, with label, split and patient where known."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from frerec.errors import ConfigError, InputError
+
+PICTURE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+IMAGE_SUFFIXES = (*PICTURE_SUFFIXES, ".nii", ".nii.gz", ".dcm")
+
+
+def list_images(folder: str | PathLike[str], suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[dict[str, Any]]:
+    """List the image files below a folder, sorted by relative path.
+
+    Args:
+        folder: searched with its subfolders; hidden files and folders are passed over.
+        suffixes: endings that count, in lower case.
+
+    Returns:
+        A list of ``{"image": absolute path, "label": name of the first subfolder or None}``.
+
+    Raises:
+        InputError: the folder does not exist or holds no such file.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise InputError(root, "no such folder", "Check the path")
+    endings = tuple(suffixes)
+    found = []
+    for path in sorted(root.rglob("*")):
+        relative = path.relative_to(root)
+        if any(part.startswith(".") for part in relative.parts) or not path.name.lower().endswith(endings):
+            continue
+        label = relative.parts[0] if len(relative.parts) > 1 else None
+        found.append({"image": str(path.resolve()), "label": label})
+    if not found:
+        raise InputError(root, f"no image in it ({', '.join(endings)})", "Point to a folder that holds images")
+    return found
+
+
+def read_datalist(
+    datalist: str | PathLike[str], root: str | PathLike[str] | None = None, split: str | None = None
+) -> list[dict[str, Any]]:
+    """Read a datalist of images.
+
+    Args:
+        datalist: a CSV file with a header, or a JSON file holding a list of objects. ``image`` is needed; ``label``,
+            ``split`` and ``patient`` are used where present; other columns are kept as they are.
+        root: folder that relative image paths start from; None or empty for the datalist's own folder.
+        split: keep only rows of this split; None or empty for all.
+
+    Returns:
+        A list of the rows as dicts, ``image`` made absolute, in the order of the file.
+
+    Raises:
+        InputError: the file cannot be read, has no ``image`` column, or names an image that does not exist.
+        ConfigError: no row belongs to ``split``.
+    """
+    path = Path(datalist)
+    if not path.is_file():
+        raise InputError(path, "no such datalist", "Give a CSV or JSON file with an image column")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        rows: list[dict[str, Any]] = (
+            json.loads(text) if path.suffix.lower() == ".json" else list(csv.DictReader(text.splitlines()))
+        )
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(path, f"not a readable datalist ({error})", "Save it as UTF-8 CSV or JSON") from error
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) and row.get("image") for row in rows):
+        raise InputError(path, "not every row names an image", "Give each row an image column with a path")
+    if split:
+        known = sorted({str(row.get("split")) for row in rows})
+        rows = [row for row in rows if row.get("split") == split]
+        if not rows:
+            raise ConfigError("split", split, f"{path} has no such row, only {', '.join(known)}", "Name one of those")
+    base = Path(root) if root else path.parent
+    result = []
+    for row in rows:
+        image = base / row["image"]
+        if not image.exists():
+            raise InputError(image, f"named in {path} but not there", "Correct the path or set real_dir to its folder")
+        result.append({**row, "image": str(image.resolve())})
+    return result
+
+
+def find_images(
+    folder: str | PathLike[str] | None, datalist: str | PathLike[str] | None = None, split: str | None = None
+) -> list[dict[str, Any]]:
+    """Images of a datalist where one is given, otherwise those below ``folder``.
+
+    Args:
+        folder: folder of images, or the root of the datalist's relative paths.
+        datalist: CSV or JSON file; None or empty to list the folder.
+        split: as in :func:`read_datalist`; ignored without a datalist.
+
+    Returns:
+        As :func:`read_datalist` or :func:`list_images`.
+
+    Raises:
+        ConfigError: neither is given.
+    """
+    if datalist:
+        return read_datalist(datalist, folder, split)
+    if not folder:
+        raise ConfigError("real_dir", folder, "neither a folder nor a datalist is given", "Set one of them")
+    return list_images(folder)
+
+
+def label_names(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """Sorted names of the classes in a datalist; empty where a row has no label."""
+    labels = [row.get("label") for row in rows]
+    return [] if any(label in (None, "") for label in labels) else sorted({str(label) for label in labels})
