@@ -1,0 +1,1 @@
+"""Statistical high-frequency replacement: reference bank, retrieval, replacement."""

@@ -1,0 +1,129 @@
+"""Turning real images into the tensors of a reference bank, one image at a time."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from frerec.errors import ConfigError, FreRecError
+from frerec.shr.bank_info import BankInfo
+from frerec.shr.statistics import content_hash, descriptor, ring_statistics, slices_as_batch
+from frerec.spectrum.bands import default_rings
+
+#: Stored type of pixels and the value that stands for 1.0.
+PIXEL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0}
+
+
+class BankBuilder:
+    """Collects what a reference bank keeps of each image.
+
+    Args:
+        info: header of a bank to add to, or None to take it from the first image and the arguments below.
+        kind: ``statistics`` or ``pixels``.
+        spatial_dims: 2 or 3; volumes added to a 2-D bank count as one entry, the mean over their slices.
+        n_rings: rings of the statistics; None for one frequency step a ring.
+        pixel_dtype: how a bank of kind ``pixels`` stores them: ``uint8``, ``uint16`` or ``float16``.
+        settings: any other field of :class:`BankInfo`.
+    """
+
+    def __init__(
+        self,
+        info: BankInfo | None = None,
+        kind: str = "statistics",
+        spatial_dims: int = 2,
+        n_rings: int | None = None,
+        pixel_dtype: str = "uint8",
+        **settings: Any,
+    ) -> None:
+        if pixel_dtype not in PIXEL_SCALE:
+            raise ConfigError("pixel_dtype", pixel_dtype, "unknown type", f"Use one of {', '.join(PIXEL_SCALE)}")
+        self.info = info
+        self._new = {"kind": kind, "spatial_dims": spatial_dims, "n_rings": n_rings, **settings}
+        self._pixel_dtype = pixel_dtype
+        self._rows: dict[str, list[npt.NDArray[Any]]] = {
+            "ring_statistics": [], "descriptors": [], "content_hash": [], "group": []
+        }  # fmt: skip
+        # pixels wait on disk: they may exceed memory
+        self._spool: Any = None
+
+    def __len__(self) -> int:
+        return len(self._rows["group"])
+
+    def add(self, image: npt.ArrayLike | torch.Tensor, group: int = -1) -> None:
+        """Add one image.
+
+        Args:
+            image: (C, *spatial), real, normalised to [0, 1].
+            group: which images belong together (one patient), 0 or more; -1 where that is unknown.
+
+        Raises:
+            FreRecError: not finite, constant, not normalised, or of another shape than the bank's images.
+        """
+        x = torch.as_tensor(np.asarray(image, dtype=np.float32))
+        self._check_values(x)
+        batch = slices_as_batch(x, self.info.spatial_dims if self.info else self._new["spatial_dims"])
+        if self.info is None:
+            shape = tuple(batch.shape[2:])
+            settings = {**self._new, "n_rings": self._new["n_rings"] or default_rings(shape)}
+            self.info = BankInfo(channels=batch.shape[1], image_size=shape, **settings)
+        info = self.info
+        check_fit(info, batch)
+        statistics = ring_statistics(batch, info.spatial_dims, info.n_rings, info.spacing)
+        self._rows["ring_statistics"].append(statistics.mean(0).numpy())
+        self._rows["descriptors"].append(descriptor(batch, info.spatial_dims, info.descriptor).mean(0).numpy())
+        self._rows["content_hash"].append(np.int64(content_hash(x)))
+        self._rows["group"].append(np.int32(group))
+        if info.kind == "pixels":
+            if len(batch) > 1:
+                raise FreRecError("a bank of kind pixels holds no volumes as 2-D entries. Use kind=statistics.")
+            self._spool = self._spool or tempfile.TemporaryFile(prefix="frerec-bank-")
+            scaled = batch[0].clamp(0, 1).numpy() * PIXEL_SCALE[self._pixel_dtype]
+            rounded = np.rint(scaled) if self._pixel_dtype != "float16" else scaled
+            self._spool.write(np.ascontiguousarray(rounded.astype(self._pixel_dtype)).data)
+
+    @staticmethod
+    def _check_values(x: torch.Tensor) -> None:
+        if not torch.isfinite(x).all():
+            raise FreRecError("the image holds NaN or infinite values. Repair or leave out this image.")
+        low, high = float(x.min()), float(x.max())
+        if low == high:
+            raise FreRecError(f"the image is constant ({low:g}). Leave it out: it has no spectrum to learn from.")
+        if low < -0.5 or high > 1.5:
+            raise FreRecError(
+                f"the image ranges from {low:g} to {high:g}, not over [0, 1]. "
+                "Normalise it first (frerec.imaging.intensity.NormalizeRange)."
+            )
+
+    def finish(self) -> tuple[BankInfo, dict[str, npt.NDArray[Any]]]:
+        """The header, and the tensors of the images added so far.
+
+        Raises:
+            FreRecError: none was added.
+        """
+        if self.info is None or not len(self):
+            raise FreRecError("a reference bank needs at least one image, none was given. Check real_dir or datalist.")
+        tensors = {name: np.stack(rows) for name, rows in self._rows.items()}
+        if self._spool is not None:
+            self._spool.flush()
+            shape = (len(self), self.info.channels, *self.info.image_size)
+            tensors["pixels"] = np.memmap(self._spool, self._pixel_dtype, "r", 0, shape)
+        return self.info, tensors
+
+
+def check_fit(info: BankInfo, batch: torch.Tensor) -> None:
+    """Raise FreRecError where images (B, C, *spatial) have other channels or another size than the bank's."""
+    channels, size = batch.shape[1], tuple(batch.shape[2:])
+    if channels != info.channels:
+        raise FreRecError(
+            f"the image has {channels} channel(s), the reference bank {info.channels}. "
+            "Use a bank built from images of the same kind, or convert the image."
+        )
+    if size != tuple(info.image_size):
+        raise FreRecError(
+            f"the image is of size {size}, the reference bank's are {tuple(info.image_size)}. "
+            "Resize the image first (image_size in configs/build_bank.json)."
+        )

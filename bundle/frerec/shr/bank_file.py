@@ -1,0 +1,169 @@
+"""The file a reference bank lives in: safetensors, memory-mapped, with a checksum over header and data.
+
+The layout is that of the safetensors format (8 bytes of header length, a JSON header, the tensors without gaps),
+so any safetensors library can read it. The library itself wants every tensor in memory to write a file and
+copies what it reads; a bank with pixels can be larger than memory, so here reading maps and writing streams.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from frerec.errors import InputError
+
+_DTYPES = {"F32": "<f4", "F16": "<f2", "U8": "|u1", "U16": "<u2", "I32": "<i4", "I64": "<i8"}
+_NAMES = {np.dtype(v): k for k, v in _DTYPES.items()}
+_CHECKSUM = "sha256"
+_BLANK = "0" * 64
+_CHUNK = 1 << 22
+_HEADER_LIMIT = 1 << 20
+_REBUILD = "Copy the file again, or build the bank anew with configs/build_bank.json"
+
+#: Tensors by name, each as parts that follow one another along the first axis.
+Parts = Mapping[str, Sequence[npt.NDArray[Any]]]
+
+
+def write_tensors(path: str | os.PathLike[str], tensors: Parts, metadata: Mapping[str, str]) -> str:
+    """Write tensors to a safetensors file; it appears whole or not at all.
+
+    Args:
+        path: the file; an existing one is replaced.
+        tensors: name to the parts of a tensor along its first axis.
+        metadata: text by name; a ``sha256`` of header and data is added.
+
+    Returns:
+        The checksum, hexadecimal.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    path = Path(path)
+    tensors = _ordered(tensors)
+    header = _header(tensors, metadata)
+    checksum = tensors_checksum(tensors, metadata)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(len(header).to_bytes(8, "little"))
+            file.write(header.replace(_BLANK.encode(), checksum.encode(), 1))
+            for parts in tensors.values():
+                for chunk in _chunks(parts):
+                    file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise InputError(path, f"cannot be written ({error.strerror})", "Choose a folder that can be written") from error
+    return checksum
+
+
+def tensors_checksum(tensors: Parts, metadata: Mapping[str, str]) -> str:
+    """The checksum :func:`write_tensors` would give the file: SHA-256 of its bytes after the header's length,
+    with zeros in place of the checksum itself, so that a changed header is noticed as well as changed data."""
+    tensors = _ordered(tensors)
+    state = hashlib.sha256(_header(tensors, metadata))
+    for parts in tensors.values():
+        for chunk in _chunks(parts):
+            state.update(chunk)
+    return state.hexdigest()
+
+
+def map_tensors(
+    path: str | os.PathLike[str], verify: bool = True
+) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
+    """Map the tensors of a file into memory, read-only, without copying or unpickling anything.
+
+    Args:
+        path: the file.
+        verify: read the whole file once and compare its checksum.
+
+    Returns:
+        ``(tensors, metadata)``; metadata with ``sha256``.
+
+    Raises:
+        InputError: the file is missing, truncated, no safetensors file, or differs from its checksum.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            raw = file.read(length) if length <= _HEADER_LIMIT else b""
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})", "Check bank_path") from error
+    try:
+        entries = json.loads(raw)
+        metadata = dict(entries.pop("__metadata__"))
+        layout = {
+            name: (np.dtype(_DTYPES[e["dtype"]]), tuple(map(int, e["shape"])), *map(int, e["data_offsets"]))
+            for name, e in entries.items()
+        }
+        consistent = all(
+            math.prod(shape) * dtype.itemsize == end - start and start >= 0 for dtype, shape, start, end in layout.values()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(path, "is not a reference bank (no safetensors header)", "Check bank_path") from error
+    expected = 8 + length + max((end for *_, end in layout.values()), default=0)
+    if not consistent or size != expected:
+        raise InputError(path, f"is truncated or damaged: {size} bytes where its header says {expected}", _REBUILD)
+    if verify:
+        _verify(path, raw, 8 + length, str(metadata.get(_CHECKSUM)))
+    tensors: dict[str, npt.NDArray[Any]] = {}
+    for name, (dtype, shape, start, end) in layout.items():
+        # an empty tensor cannot be mapped
+        tensors[name] = np.memmap(path, dtype, "r", 8 + length + start, shape) if end > start else np.zeros(shape, dtype)
+    return tensors, metadata
+
+
+def _verify(path: Path, raw_header: bytes, start: int, checksum: str) -> None:
+    state = hashlib.sha256(raw_header.replace(checksum.encode(), _BLANK.encode(), 1))
+    with path.open("rb") as file:
+        file.seek(start)
+        while chunk := file.read(_CHUNK):
+            state.update(chunk)
+    if state.hexdigest() != checksum:
+        raise InputError(
+            path, f"its content does not match its checksum (says {checksum[:12]}, is {state.hexdigest()[:12]})", _REBUILD
+        )
+
+
+def _ordered(tensors: Parts) -> dict[str, Sequence[npt.NDArray[Any]]]:
+    # wide elements first, so that every tensor starts aligned
+    return dict(sorted(tensors.items(), key=lambda item: (-item[1][0].dtype.itemsize, item[0])))
+
+
+def _header(tensors: Parts, metadata: Mapping[str, str]) -> bytes:
+    entries: dict[str, object] = {"__metadata__": {_CHECKSUM: _BLANK, **metadata}}
+    offset = 0
+    for name, parts in tensors.items():
+        size = sum(part.nbytes for part in parts)
+        entries[name] = {
+            "dtype": _NAMES[parts[0].dtype.newbyteorder("<")],
+            "shape": [sum(len(part) for part in parts), *parts[0].shape[1:]],
+            "data_offsets": [offset, offset + size],
+        }
+        offset += size
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % 8)
+
+
+def _chunks(parts: Sequence[npt.NDArray[Any]]) -> Iterator[memoryview]:
+    for part in parts:
+        rows = max(1, _CHUNK // max(1, part[:1].nbytes))
+        for first in range(0, len(part), rows):
+            yield np.ascontiguousarray(part[first : first + rows]).data.cast("B")

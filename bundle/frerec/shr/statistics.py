@@ -1,0 +1,235 @@
+"""What the bank keeps of an image: spectral statistics per ring, a descriptor for retrieval, a content hash.
+
+Nothing here holds a phase, so no image can be rebuilt from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+
+import torch
+
+from frerec.errors import ConfigError, FreRecError
+from frerec.spectrum.bands import hermitian_weights, radius, ring_index, ring_mean
+from frerec.spectrum.fourier import periodic_plus_smooth, rfftn
+from frerec.spectrum.power import POWER_FLOOR, ring_frequencies
+
+#: Order of the last axis of ring statistics.
+STATISTICS = ("mean_amplitude", "mean_power", "mean_log10_amplitude", "mean_squared_log10_amplitude")
+
+
+def slices_as_batch(image: torch.Tensor, spatial_dims: int) -> torch.Tensor:
+    """View an image as a batch of ``spatial_dims``-dimensional ones.
+
+    Args:
+        image: (C, H, W) or (C, H, W, D).
+        spatial_dims: what the bank works on: 2 or 3.
+
+    Returns:
+        (B, C, *spatial): B is 1, or D where a volume meets a 2-D bank (its slices).
+
+    Raises:
+        FreRecError: the image has another number of axes.
+    """
+    if image.ndim == spatial_dims + 1:
+        return image.unsqueeze(0)
+    if image.ndim == 4 and spatial_dims == 2:
+        return image.permute(3, 0, 1, 2)
+    raise FreRecError(
+        f"an image of shape {tuple(image.shape)} does not fit spatial_dims={spatial_dims}. "
+        f"Pass {'(C, H, W), or a volume (C, H, W, D)' if spatial_dims == 2 else '(C, H, W, D)'}."
+    )
+
+
+def ring_statistics(
+    x: torch.Tensor, spatial_dims: int, n_rings: int, spacing: Sequence[float] | None = None
+) -> torch.Tensor:
+    """Statistics of the Fourier amplitude on each ring of the periodic component of images.
+
+    The transform is orthonormal; half-plane coefficients are weighted so that the figures are those of the full
+    spectrum. From these four any coarser band's mean and standard deviation, of amplitude or of log amplitude,
+    can be had without the image (:func:`aggregate_bands`).
+
+    Args:
+        x: (..., C, *spatial), nominal range [0, 1].
+        spatial_dims: 2 or 3.
+        n_rings: number of rings from radius 0 to sqrt(spatial_dims).
+        spacing: pixel size along each axis, as in :func:`frerec.spectrum.bands.radius`.
+
+    Returns:
+        float32 (..., C, n_rings, 4) in the order of :data:`STATISTICS`: mean of |F|, of |F|^2, of log10|F| and of
+        (log10|F|)^2. NaN on rings without a coefficient.
+    """
+    shape = x.shape[-spatial_dims:]
+    periodic, _ = periodic_plus_smooth(x, spatial_dims)
+    # A float64 transform costs little here and keeps the weakest rings clear of rounding noise.
+    amplitude = rfftn(periodic.double(), spatial_dims).abs()
+    log = amplitude.clamp(min=math.sqrt(POWER_FLOOR)).log10()
+    values = torch.stack([amplitude, amplitude.square(), log, log.square()], dim=-spatial_dims - 1)
+    index = ring_index(shape, n_rings, spacing, x.device)
+    return ring_mean(values, index, hermitian_weights(shape, x.device), n_rings).transpose(-1, -2).float()
+
+
+def ring_counts(shape: Sequence[int], n_rings: int, spacing: Sequence[float] | None = None) -> torch.Tensor:
+    """Number of full-plane coefficients on each ring, float64 (n_rings,)."""
+    index = ring_index(shape, n_rings, spacing).reshape(-1)
+    weights = hermitian_weights(shape).reshape(-1).double()
+    return torch.zeros(n_rings, dtype=torch.float64).index_add_(0, index, weights)
+
+
+def band_of_ring(n_rings: int, spatial_dims: int, mask_ratio: float, bands: int) -> torch.Tensor:
+    """The band each ring belongs to: -1 below ``mask_ratio``, else 0 to ``bands - 1``; int64 (n_rings,).
+
+    The high frequencies, radius ``mask_ratio`` to the corners of the spectrum, are cut into ``bands`` bands of
+    equal width; a ring belongs to the band that holds its centre.
+
+    Raises:
+        ConfigError: ``mask_ratio`` is out of range, or there are more bands than rings above it.
+    """
+    if not 0 < mask_ratio < 1:
+        raise ConfigError(
+            "mask_ratio", mask_ratio, "the high band begins between zero frequency and Nyquist",
+            "Use a number above 0 and below 1; the paper uses 0.5",
+        )  # fmt: skip
+    end = math.sqrt(spatial_dims)
+    position = (ring_frequencies(n_rings, spatial_dims).double() - mask_ratio) / (end - mask_ratio)
+    band = torch.where(position < 0, -1, (position * max(bands, 1)).floor().long())
+    if bands < 1 or len(torch.unique(band[band >= 0])) < bands:
+        raise ConfigError(
+            "bands", bands, f"{int((band >= 0).sum())} rings lie above mask_ratio={mask_ratio} and each band needs one",
+            "Use fewer bands, or a bank with more rings",
+        )  # fmt: skip
+    return band
+
+
+def aggregate_bands(
+    statistics: torch.Tensor,
+    counts: torch.Tensor,
+    spatial_dims: int,
+    mask_ratio: float,
+    bands: int,
+    log: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of the amplitude over bands of the high frequencies (:func:`band_of_ring`).
+
+    Args:
+        statistics: (..., R, 4) from :func:`ring_statistics`.
+        counts: (R,) coefficients on each ring, from :func:`ring_counts`.
+        spatial_dims: 2 or 3.
+        mask_ratio: radius where the high band begins, in fractions of Nyquist, above 0 and below 1.
+        bands: number of bands, 1 for the paper's single high band.
+        log: statistics of log10|F| instead of |F|.
+
+    Returns:
+        ``(mean, std)``, each float32 (..., bands); the standard deviation is that of all coefficients of the band
+        (divisor n).
+
+    Raises:
+        ConfigError: ``mask_ratio`` or ``bands`` is out of range.
+    """
+    band = band_of_ring(statistics.shape[-2], spatial_dims, mask_ratio, bands)
+    weights = torch.zeros(len(band), bands, dtype=torch.float64)
+    weights[band >= 0, band[band >= 0]] = counts[band >= 0].double()
+    weights /= weights.sum(0)
+    first, second = statistics[..., slice(2, 4) if log else slice(0, 2)].nan_to_num().double().unbind(-1)
+    mean, mean_square = first @ weights, second @ weights
+    return mean.float(), (mean_square - mean.square()).clamp(min=0).sqrt().float()
+
+
+@dataclass(frozen=True)
+class DescriptorSettings:
+    """How the phase-free retrieval descriptor is laid out.
+
+    Attributes:
+        cut: radius (fraction of Nyquist) above which nothing enters, so that a generator's wrong high band does
+            not steer the retrieval.
+        rings: number of rings, of equal width in log radius, from the first frequency step to ``cut``.
+        sectors: number of orientation sectors of each ring (2-D only; volumes have 3, by the dominant axis).
+    """
+
+    cut: float = 0.25
+    rings: int = 16
+    sectors: int = 6
+
+    def __post_init__(self) -> None:
+        if not 0 < self.cut <= 1 or self.rings < 1 or self.sectors < 1:
+            raise ConfigError(
+                "descriptor", asdict(self), "cut is above 0 and at most 1, rings and sectors at least 1",
+                "Leave it out for the default",
+            )  # fmt: skip
+
+
+def descriptor(x: torch.Tensor, spatial_dims: int, settings: DescriptorSettings) -> torch.Tensor:
+    """Phase-free description of the low frequencies of images, for retrieval without pixels.
+
+    Per channel: log10 mean power on each cell of a polar grid over the low frequencies, the mean intensity and
+    the standard deviation of the low-passed intensity.
+
+    Args:
+        x: (B, C, *spatial), nominal range [0, 1].
+        spatial_dims: 2 or 3.
+        settings: the polar grid.
+
+    Returns:
+        float32 (B, C * (cells + 2)); the number of cells depends on the image size only.
+
+    Raises:
+        ConfigError: no frequency lies below ``settings.cut``.
+    """
+    shape = tuple(x.shape[-spatial_dims:])
+    cell, n_cells = _polar_cells(shape, settings)
+    periodic, _ = periodic_plus_smooth(x, spatial_dims)
+    power = rfftn(periodic.double(), spatial_dims).abs().square()
+    weights = hermitian_weights(shape)
+    # index n_cells collects everything outside the grid
+    grid = ring_mean(power, cell, weights, n_cells + 1)[..., :n_cells].clamp(min=POWER_FLOOR).log10()
+    low = ((cell < n_cells) * weights).double()
+    spread = (power * low).flatten(2).sum(-1).div(math.prod(shape)).sqrt()
+    mean = x.double().flatten(2).mean(-1)
+    return torch.cat([grid, mean.unsqueeze(-1), spread.unsqueeze(-1)], dim=-1).flatten(1).float()
+
+
+@lru_cache(maxsize=16)
+def _polar_cells(shape: tuple[int, ...], settings: DescriptorSettings) -> tuple[torch.Tensor, int]:
+    """Cell of each half-plane coefficient, numbered without gaps, and the number of cells."""
+    r = radius(shape).double()
+    start = 2 / max(shape)
+    inside = (r > 0) & (r < settings.cut)
+    span = math.log(max(settings.cut / start, 1 + 1e-9))
+    ring = ((r / start).clamp(min=1).log() / span * settings.rings + 1e-6).floor().long().clamp(max=settings.rings - 1)
+    if not inside.any():
+        raise ConfigError(
+            "descriptor.cut", settings.cut, f"an image of size {shape} has no frequency below it", "Use a larger cut"
+        )
+    axes = [torch.fft.fftfreq(n).double() for n in shape[:-1]] + [torch.fft.rfftfreq(shape[-1]).double()]
+    steps = torch.meshgrid(*axes, indexing="ij")
+    if len(shape) == 2:
+        angle = torch.atan2(steps[0], steps[1]) / math.pi
+        # sectors are centred on the axes, where anatomy has its edges
+        sector = ((angle * settings.sectors + 0.5 + 1e-6).floor() % settings.sectors).long()
+    else:
+        sector = torch.stack([s.abs() for s in steps]).argmax(0)
+    label = torch.where(inside, ring * (sector.max() + 1) + sector, -1)
+    used = torch.unique(label[inside])
+    cell = torch.searchsorted(used, label.clamp(min=0))
+    return torch.where(inside, cell, len(used)), len(used)
+
+
+def content_hash(image: torch.Tensor) -> int:
+    """64-bit fingerprint of an image, so that it can be recognised as its own reference and left out.
+
+    Args:
+        image: any real tensor, nominal range [0, 1].
+
+    Returns:
+        BLAKE2b (8 bytes) of the shape and of the values rounded to 16 bit, as a signed integer. The rounding
+        makes it indifferent to float rounding on the way.
+    """
+    values = (image.detach().cpu().double().clamp(0, 1) * 65535).round().to(torch.int32).numpy().astype("<u2")
+    state = hashlib.blake2b(str(tuple(image.shape)).encode(), digest_size=8)
+    state.update(values.tobytes())
+    return int.from_bytes(state.digest(), "little", signed=True)
