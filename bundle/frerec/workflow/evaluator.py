@@ -1,0 +1,150 @@
+"""The evaluator that recalibrates a folder: one item's fault never stops the others."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.engines import IterationEvents, SupervisedEvaluator
+from monai.inferers import Inferer
+from monai.utils import CommonKeys
+
+from frerec.errors import FreRecError
+from frerec.imaging.provenance import plain
+from frerec.imaging.source import Source
+from frerec.workflow.folder import LoadedItem
+from frerec.workflow.outcome import DONE, FAILED, Outcome, explain
+from frerec.workflow.settings import file_sha256
+
+
+class FolderEvaluator(SupervisedEvaluator):
+    """Runs network, postprocessing and saver over the items of a :class:`~frerec.workflow.folder.FolderDataset`.
+
+    In difference to its base class, a batch is a list of :class:`~frerec.workflow.folder.LoadedItem` (loader with
+    ``collate_fn`` :func:`~frerec.workflow.folder.keep_as_list`); images of the same size go through the network
+    together; and an error in an item, wherever it happens, becomes that item's outcome. ``state.output`` is the list
+    of :class:`~frerec.workflow.outcome.Outcome` of the batch, for handlers at ``ITERATION_COMPLETED``, and
+    ``state.seconds`` the time each took.
+
+    Args:
+        device: where the network runs.
+        val_data_loader: loader over a folder dataset.
+        network: the recalibrating network, or ``torch.nn.Identity()`` for none.
+        output_dir: folder that the saver writes into; outputs are recorded relative to it.
+        saver: gets the postprocessed dictionary of one item and returns it with the written files under
+            ``saved_key``.
+        inferer: how the network is applied; None for a plain call.
+        postprocessing: transform of one item's dictionary with ``image`` and ``pred``.
+        val_handlers: handlers with ``attach``.
+        amp: automatic mixed precision on CUDA.
+        saved_key: where the saver leaves the list of paths it wrote.
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str,
+        val_data_loader: Iterable[Any],
+        network: torch.nn.Module,
+        output_dir: str,
+        saver: Callable[[dict[Any, Any]], dict[Any, Any]],
+        inferer: Inferer | None = None,
+        postprocessing: Callable[[Any], Any] | None = None,
+        val_handlers: Sequence[Any] | None = None,
+        amp: bool = False,
+        saved_key: str = "saved",
+    ) -> None:
+        super().__init__(
+            device=torch.device(device),
+            val_data_loader=val_data_loader,
+            network=network,
+            inferer=inferer,
+            val_handlers=val_handlers,
+            amp=amp and torch.device(device).type == "cuda",
+            decollate=False,
+        )
+        self.output_dir = Path(output_dir).resolve()
+        self.saver, self.postprocessing, self.saved_key = saver, postprocessing, saved_key
+
+    def _iteration(self, engine: Any, batchdata: list[LoadedItem]) -> list[Outcome]:
+        engine.state.seconds = []
+        waiting = [loaded for loaded in batchdata if loaded.outcome is None]
+        predictions: dict[int, torch.Tensor] = {}
+        with torch.no_grad(), self.mode(self.network), warnings.catch_warnings():
+            # as in the loader: warnings of file libraries may quote headers
+            warnings.simplefilter("ignore")
+            for group in _same_size(waiting):
+                predictions |= self._predict(group)
+            engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+            for loaded in batchdata:
+                start = time.perf_counter()
+                if loaded.outcome is None:
+                    self._write(loaded, predictions.pop(id(loaded)))
+                engine.state.seconds.append(loaded.seconds + time.perf_counter() - start)
+        engine.fire_event(IterationEvents.MODEL_COMPLETED)
+        engine.state.output = [loaded.outcome for loaded in batchdata if loaded.outcome is not None]
+        return engine.state.output
+
+    def _predict(self, group: list[LoadedItem]) -> dict[int, torch.Tensor]:
+        """Apply the network to images of one size; where that fails together, one by one."""
+        start = time.perf_counter()
+        try:
+            images = torch.stack([_image(loaded) for loaded in group]).to(self.state.device)
+            with torch.autocast("cuda", enabled=self.amp):
+                predictions = self.inferer(images, self.network)
+            result = {id(loaded): p.float().cpu() for loaded, p in zip(group, predictions, strict=True)}
+        except Exception as error:
+            if len(group) > 1:
+                return {key: value for loaded in group for key, value in self._predict([loaded]).items()}
+            self._fail(group[0], error)
+            return {}
+        for loaded in group:
+            loaded.seconds += (time.perf_counter() - start) / len(group)
+        return result
+
+    def _write(self, loaded: LoadedItem, prediction: torch.Tensor) -> None:
+        try:
+            data: dict[Any, Any] = {**(loaded.data or {}), CommonKeys.PRED: prediction}
+            if self.postprocessing is not None:
+                data = self.postprocessing(data)
+            data = self.saver(data)
+            loaded.finish(DONE, outputs=self._outputs(data), **_told(data[CommonKeys.IMAGE]))
+        except Exception as error:
+            self._fail(loaded, error)
+
+    def _outputs(self, data: dict[Any, Any]) -> list[dict[str, str]]:
+        paths = sorted(Path(path).resolve() for path in data.get(self.saved_key, []))
+        if not paths:
+            raise FreRecError(f"the saver wrote nothing. Check that it leaves its files under {self.saved_key!r}.")
+        return [{"path": path.relative_to(self.output_dir).as_posix(), "sha256": file_sha256(path)} for path in paths]
+
+    def _fail(self, loaded: LoadedItem, error: Exception) -> None:
+        # the input was readable, so whatever the error says, a rerun is to try again
+        reason, remedy = explain(error)
+        loaded.finish(FAILED, reason=reason, remedy=remedy)
+
+
+def _image(loaded: LoadedItem) -> torch.Tensor:
+    image = (loaded.data or {})[CommonKeys.IMAGE]
+    return image.as_tensor() if hasattr(image, "as_tensor") else torch.as_tensor(image)
+
+
+def _same_size(waiting: list[LoadedItem]) -> list[list[LoadedItem]]:
+    groups: dict[tuple[int, ...], list[LoadedItem]] = {}
+    for loaded in waiting:
+        groups.setdefault(tuple(_image(loaded).shape), []).append(loaded)
+    return list(groups.values())
+
+
+def _told(image: Any) -> dict[str, Any]:
+    """Warnings and applied parameters, as reader and transforms left them in the image's metadata."""
+    meta = getattr(image, "meta", {}).get("frerec", {})
+    applied = {
+        "normalize": plain(meta.get("normalize", {})),
+        "shr": plain(meta.get("shr", {}).get("applied", {})),
+    }
+    told = Source.from_meta(meta["source"]).warnings if "source" in meta else []
+    return {"warnings": told, "applied": {key: value for key, value in applied.items() if value}}

@@ -1,0 +1,109 @@
+"""A folder as a MONAI dataset in which a bad file is a result, not the end of the run."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from monai.data import Dataset
+
+from frerec.workflow.items import FolderItem, Grouping, find_items
+from frerec.workflow.manifest import Manifest
+from frerec.workflow.outcome import FAILED, IGNORED, SKIPPED, UNCHANGED, Outcome, explain, is_input_error
+
+
+@dataclass
+class LoadedItem:
+    """An item as it comes from the loader: either with its data, or with an outcome that needs no further work.
+
+    Attributes:
+        item: which files it is.
+        sha256: checksum of the input, None where it could not be read.
+        data: the preprocessed dictionary of the item.
+        outcome: what became of it already; None while ``data`` waits for the network.
+        seconds: time spent so far.
+    """
+
+    item: FolderItem
+    sha256: str | None = None
+    data: dict[Hashable, Any] | None = None
+    outcome: Outcome | None = None
+    seconds: float = 0.0
+
+    def finish(self, status: str, **details: Any) -> Outcome:
+        """Make the item's outcome from a status and what else is known, and keep it."""
+        files = [os.path.basename(path) for path in self.item.files] if self.item.is_series else []
+        self.outcome = Outcome(self.item.path, status, self.sha256, files=files, **details)
+        self.data = None
+        return self.outcome
+
+    def fail(self, error: BaseException) -> Outcome:
+        """Make the item's outcome from an error: skipped if the input is to blame, else failed."""
+        reason, remedy = explain(error)
+        return self.finish(SKIPPED if is_input_error(error) else FAILED, reason=reason, remedy=remedy)
+
+
+class FolderDataset(Dataset):
+    """The images of a folder, each loaded and preprocessed on access.
+
+    Items that an earlier run did already are recognised here, by checksum, so that this work is shared by the
+    loader's workers. Whatever a transform raises becomes the outcome of that item alone.
+
+    Args:
+        data: the input folder, or a list of items to use as it is.
+        transform: preprocessing of ``{"image": path or list of paths}`` together with ``"relative_path"``.
+        manifest: memory of earlier runs, and the shard this run works on; None to forget both.
+        datalist: as in :func:`frerec.workflow.items.find_items`.
+        grouping: as in :func:`frerec.workflow.items.find_items`.
+
+    Raises:
+        InputError: the folder or the datalist cannot be read.
+    """
+
+    def __init__(
+        self,
+        data: str | os.PathLike[str] | Sequence[FolderItem],
+        transform: Callable[[Any], Any] | None = None,
+        manifest: Manifest | None = None,
+        datalist: str | None = None,
+        grouping: Grouping | None = None,
+    ) -> None:
+        items = find_items(data, datalist, grouping) if isinstance(data, (str, os.PathLike)) else list(data)
+        #: Number of items in all shards together.
+        self.total = len(items)
+        self.manifest = manifest
+        super().__init__(items[manifest.shard_index :: manifest.shard_count] if manifest else items, transform)
+
+    def __getitem__(self, index: int) -> LoadedItem:
+        """Load one item; never raises for a fault of the item."""
+        start = time.perf_counter()
+        loaded = LoadedItem(self.data[index])
+        # Warnings of file libraries may quote headers, so they reach neither the terminal nor the manifest.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                self._load(loaded)
+            except Exception as error:
+                loaded.fail(error)
+        loaded.seconds = time.perf_counter() - start
+        return loaded
+
+    def _load(self, loaded: LoadedItem) -> None:
+        item = loaded.item
+        loaded.sha256 = item.sha256()
+        if item.is_side_file:
+            loaded.finish(IGNORED, reason="not an image", remedy="Nothing to do")
+        elif self.manifest is not None and self.manifest.is_unchanged(item.path, loaded.sha256):
+            loaded.finish(UNCHANGED)
+        else:
+            data = {"image": list(item.files) if item.is_series else item.files[0], "relative_path": item.path}
+            loaded.data = self.transform(data) if self.transform else data
+
+
+def keep_as_list(batch: Sequence[LoadedItem]) -> list[LoadedItem]:
+    """Collate nothing: images of a batch may differ in size, and each keeps its own metadata."""
+    return list(batch)

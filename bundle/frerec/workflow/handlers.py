@@ -1,0 +1,147 @@
+"""What a folder run tells while it goes on and when it ends."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from typing import Any, TextIO
+
+from ignite.engine import Engine, Events
+from tqdm import tqdm
+
+from frerec.workflow.manifest import Manifest
+from frerec.workflow.outcome import (
+    DONE,
+    EXIT_NOTHING_DONE,
+    EXIT_OK,
+    FAILED,
+    IGNORED,
+    SKIPPED,
+    UNCHANGED,
+    Outcome,
+    exit_code,
+)
+
+_PLAIN_INTERVAL_S = 30.0
+
+
+class ManifestHandler:
+    """Writes the manifest line of every item as soon as its batch is finished.
+
+    Args:
+        manifest: the run's manifest.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+
+    def attach(self, engine: Engine) -> None:
+        """Register at the start, after every batch and at the end."""
+        engine.add_event_handler(Events.STARTED, self.started)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.iteration_completed)
+        engine.add_event_handler(Events.COMPLETED, self.completed)
+
+    def started(self, _engine: Engine) -> None:
+        """Lock the output folder and open the manifest."""
+        self.manifest.open()
+
+    def iteration_completed(self, engine: Engine) -> None:
+        """Append the batch's outcomes; unchanged items keep the line they have."""
+        for outcome, seconds in zip(_outcomes(engine), _seconds(engine), strict=True):
+            if outcome.status != UNCHANGED:
+                self.manifest.append(outcome, seconds)
+
+    def completed(self, _engine: Engine) -> None:
+        """Bring the manifest into its final order and unlock the folder."""
+        self.manifest.close()
+
+
+class RunReport:
+    """Progress while a folder run goes on, one line for each item that is not done, and the summary at the end.
+
+    On a terminal a bar with the rate and the time left; elsewhere (a log file) a line every half minute.
+
+    Args:
+        total: number of items this run works on.
+        manifest: the run's manifest, named in the summary.
+        stream: where everything goes but the summary, standard error if None.
+    """
+
+    def __init__(self, total: int, manifest: Manifest, stream: TextIO | None = None) -> None:
+        self.total, self.manifest, self.stream = total, manifest, stream
+        self.counts: Counter[str] = Counter()
+        self._bar: tqdm[Any] | None = None
+        self._start = self._told = time.monotonic()
+
+    def attach(self, engine: Engine) -> None:
+        """Register at the start, after every batch and at the end."""
+        engine.add_event_handler(Events.STARTED, self.started)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.iteration_completed)
+        engine.add_event_handler(Events.COMPLETED, self.completed)
+
+    def started(self, _engine: Engine) -> None:
+        """Begin to count."""
+        stream = self.stream or sys.stderr
+        self.counts.clear()
+        self._start = self._told = time.monotonic()
+        self._bar = tqdm(total=self.total, unit="image", file=stream, disable=not stream.isatty())
+
+    def iteration_completed(self, engine: Engine) -> None:
+        """Count the batch and tell what went wrong in it."""
+        stream = self.stream or sys.stderr
+        for outcome in _outcomes(engine):
+            self.counts[outcome.status] += 1
+            if outcome.status in (SKIPPED, FAILED):
+                tqdm.write(outcome.line(), file=stream)
+        count = self.counts.total()
+        if self._bar is not None:
+            self._bar.update(count - self._bar.n)
+        if not stream.isatty() and time.monotonic() - self._told > _PLAIN_INTERVAL_S:
+            self._told = time.monotonic()
+            left = (self._told - self._start) / count * (self.total - count)
+            print(f"{count} of {self.total}, about {tqdm.format_interval(left)} left", file=stream, flush=True)
+
+    def completed(self, _engine: Engine) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def summary(self) -> str:
+        """One line: how many items of each kind, the time, the rate, where the manifest is."""
+        seconds = time.monotonic() - self._start
+        worked = self.counts[DONE]
+        rate = f", {worked / seconds:.2f} images/s" if worked and seconds > 0 else ""
+        named = {
+            DONE: "recalibrated", UNCHANGED: "already done", SKIPPED: "skipped", FAILED: "failed",
+            IGNORED: "no images",
+        }  # fmt: skip
+        counts = ", ".join(f"{self.counts[status]} {word}" for status, word in named.items())
+        return f"{self.counts.total()} files: {counts}; {seconds:.1f} s{rate}; see {self.manifest.path}"
+
+    def finish(self) -> int:
+        """Print the summary and, unless everything went well, end the program with the exit code that says so.
+
+        Returns:
+            0. It returns at all only if every image is done.
+
+        Raises:
+            SystemExit: with code 1 if some images were skipped or failed, with 2 if none could be done.
+        """
+        print(self.summary(), flush=True)
+        code = exit_code(self.counts)
+        if code == EXIT_NOTHING_DONE:
+            print("nothing could be done: no image of the folder was usable", file=self.stream or sys.stderr)
+        if code != EXIT_OK:
+            raise SystemExit(code)
+        return code
+
+
+def _outcomes(engine: Engine) -> list[Outcome]:
+    output = engine.state.output
+    return list(output) if isinstance(output, list) else []
+
+
+def _seconds(engine: Engine) -> list[float]:
+    return list(engine.state.seconds)

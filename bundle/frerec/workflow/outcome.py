@@ -1,0 +1,132 @@
+"""What became of one item of a folder, in words a user can act on, and how a whole run ends."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from frerec.errors import ConfigError, FreRecError, InputError
+
+#: Written and checked.
+DONE = "done"
+#: An input that cannot be used (broken, no pixels, unsupported); nothing was written for it.
+SKIPPED = "skipped"
+#: A usable input for which something else went wrong (memory, disk, a fault of ours); a rerun tries again.
+FAILED = "failed"
+#: A file that does not claim to be an image (notes, tables); named in the manifest, never a problem.
+IGNORED = "ignored"
+#: Done by an earlier run with the same input and settings; exists in summaries, not in manifests.
+UNCHANGED = "unchanged"
+
+STATUSES = (DONE, UNCHANGED, SKIPPED, FAILED, IGNORED)
+
+EXIT_OK = 0
+EXIT_SOME_FAILED = 1
+EXIT_NOTHING_DONE = 2
+EXIT_PREFLIGHT = 3
+
+
+@dataclass
+class Outcome:
+    """What became of one item.
+
+    Attributes:
+        path: the item, relative to ``dataset_dir``, with forward slashes.
+        status: one of :data:`STATUSES`.
+        sha256: checksum of the input, None where it could not be read.
+        outputs: what was written: ``{"path": relative to output_dir, "sha256": ...}``.
+        reason: why it is not done, one sentence without a full stop.
+        remedy: what the user can do, one sentence without a full stop.
+        warnings: what a user should know although it was done.
+        applied: parameters applied to this item, enough to replay it together with the run's settings.
+        files: for an item of several files (a series), their paths relative to ``dataset_dir``.
+    """
+
+    path: str
+    status: str
+    sha256: str | None = None
+    outputs: list[dict[str, str]] = field(default_factory=list)
+    reason: str | None = None
+    remedy: str | None = None
+    warnings: list[str] = field(default_factory=list)
+    applied: dict[str, Any] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+
+    def line(self) -> str:
+        """The one line a user sees for an item that is not done."""
+        return f"{self.status}: {self.path}: {self.reason}. {self.remedy}."
+
+
+def explain(error: BaseException) -> tuple[str, str]:
+    """Put an error into words that can be shown and logged.
+
+    MONAI wraps what a transform raises, so the whole chain of causes is searched for an error of ours. Of any
+    other error only the kind and the place are told, never its message: messages of DICOM libraries quote header
+    values, and a patient's name must not reach a log.
+
+    Args:
+        error: what was raised.
+
+    Returns:
+        ``(reason, remedy)``, each one sentence without a full stop.
+    """
+    chain = _causes(error)
+    for cause in chain:
+        if isinstance(cause, InputError):
+            return cause.reason, cause.remedy
+        if isinstance(cause, ConfigError):
+            return f"{cause.config_id}={cause.value!r}: {cause.reason}", cause.remedy
+        if isinstance(cause, FreRecError):
+            reason, _, remedy = str(cause).rstrip(".").partition(". ")
+            return reason, remedy or "See the documentation of this step"
+    for cause in chain:
+        if isinstance(cause, (torch.cuda.OutOfMemoryError, MemoryError)) or "not enough memory" in str(cause):
+            return "there is not enough memory", "Lower batch_size or num_workers, or use a machine with more memory"
+    last = chain[-1]
+    if isinstance(last, OSError) and last.errno is not None:
+        return f"the system refused: {os.strerror(last.errno)}", "Check the disk and the permissions, then run again"
+    return f"{type(last).__name__} at {_place(last)}", "Please report this as a fault, with this line"
+
+
+def is_input_error(error: BaseException) -> bool:
+    """Whether the input itself is to blame, by an :class:`~frerec.errors.InputError` in the chain of causes."""
+    return any(isinstance(cause, InputError) for cause in _causes(error))
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    chain: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in chain:
+        chain.append(current)
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return chain
+
+
+def _place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return "an unknown place"
+    frame = frames[-1]
+    return f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno}"
+
+
+def exit_code(counts: Mapping[str, int]) -> int:
+    """Exit code of a run from the number of items of each status.
+
+    Args:
+        counts: number of items by status; absent ones count as 0.
+
+    Returns:
+        0: every image is done; 1: some are, some were skipped or failed; 2: there were images and none is done.
+    """
+    good = counts.get(DONE, 0) + counts.get(UNCHANGED, 0)
+    bad = counts.get(SKIPPED, 0) + counts.get(FAILED, 0)
+    if bad == 0:
+        return EXIT_OK
+    return EXIT_SOME_FAILED if good else EXIT_NOTHING_DONE

@@ -1,0 +1,64 @@
+"""The settings a run's outputs depend on, and their fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from frerec import __version__
+from frerec.imaging.provenance import canonical_json
+
+_CHUNK = 1 << 20
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes, hexadecimal; read in pieces, so large files need no memory.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    state = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while piece := stream.read(_CHUNK):
+            state.update(piece)
+    return state.hexdigest()
+
+
+@lru_cache(maxsize=32)
+def _sha256_of_version(path: str, size: int, modified_ns: int) -> str:
+    return file_sha256(path)
+
+
+def run_settings(files: Mapping[str, str | None] | None = None, **values: Any) -> dict[str, Any]:
+    """Collect everything an output depends on besides its input.
+
+    What only steers how the work is done (device, batch size, workers, sharding) does not belong here: a folder may
+    be finished on another machine.
+
+    Args:
+        files: name to path of files the outputs depend on, such as ``{"bank": ..., "weights": ...}``; they enter by
+            checksum, as ``bank_sha256``, not by path. None for one that is not used.
+        values: plain settings: numbers, strings, booleans, None, lists of them.
+
+    Returns:
+        A plain dict, ready for JSON, with ``frerec_version``.
+
+    Raises:
+        OSError: one of ``files`` cannot be read.
+    """
+    settings = {"frerec_version": __version__, **values}
+    for name, path in (files or {}).items():
+        stat = Path(path).stat() if path else None
+        settings[f"{name}_sha256"] = (
+            _sha256_of_version(str(Path(str(path)).resolve()), stat.st_size, stat.st_mtime_ns) if stat else None
+        )
+    return settings
+
+
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """Short name of a set of settings: the first 16 hexadecimal digits of the SHA-256 of its canonical JSON."""
+    return hashlib.sha256(canonical_json(settings).encode("ascii")).hexdigest()[:16]
