@@ -20,6 +20,7 @@ IMPORT_NAMES = {
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
     "PIL": "pillow",
+    "png": "pypng",
     "SimpleITK": "simpleitk",
     "torch_fidelity": "torch-fidelity",
 }

@@ -1,0 +1,114 @@
+"""Every workflow in configs/ keeps the rules that let it run from any directory and be understood."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "configs").glob("*.json"))}
+OVERLAYS = {name for name in CONFIGS if name.startswith("multi_gpu_")}
+WORKFLOWS = sorted(CONFIGS.keys() - OVERLAYS - {"metadata"})
+PAGE = ROOT / "docs" / "reference" / "config_ids.md"
+
+# The ids a user may override, named the same in every config (docs/reference/config_ids.md).
+SHARED_IDS = {
+    "bundle_root", "dataset_dir", "real_dir", "synthetic_dir", "datalist", "output_dir", "bank_path", "weights_path",
+    "device", "seed", "batch_size", "num_workers", "amp", "overwrite", "mask_ratio", "top_k", "bands", "strength",
+    "preset", "spatial_dims", "channels", "max_epochs",
+}  # fmt: skip
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every string in a config, at any depth."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from strings(item)
+
+
+def uncovered(value: Any, where: str, covered: bool = False) -> Iterator[str]:
+    """Components of this package that may be built before the package is on the path."""
+    if isinstance(value, dict):
+        covered = covered or list(value.items())[:2][-1:] == [("_requires_", "@package_path")]
+        if str(value.get("_target_", "")).startswith("frerec.") and not covered:
+            yield where
+        for key, item in value.items():
+            yield from uncovered(item, f"{where}::{key}", covered)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from uncovered(item, f"{where}::{index}", covered)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether an id holds a value a user would set: a literal, or a list of literals."""
+    if isinstance(value, list):
+        return all(is_plain(item) for item in value)
+    return not isinstance(value, dict) and not (isinstance(value, str) and value[:1] in "$@%")
+
+
+def overridable(config: dict[str, Any]) -> set[str]:
+    """The top-level ids of a config that its reader may set."""
+    known = {key for key in config if key in SHARED_IDS or key.endswith(("_dir", "_path"))}
+    return (known | {key for key, value in config.items() if is_plain(value)}) - {"package_path", "imports"}
+
+
+def documented(name: str) -> set[str]:
+    """The ids in the table under the heading of a config."""
+    section = re.search(rf"^## `{name}\.json`$(.*?)(?=^## |\Z)", PAGE.read_text(), re.M | re.S)
+    return set(re.findall(r"^\| `(\w+)` \|", section.group(1), re.M)) if section else set()
+
+
+def test_the_workflows_of_the_bundle_are_there() -> None:
+    assert {"train", "inference", "evaluate", "build_bank", "generate", "train_generator", "study"} <= set(WORKFLOWS)
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_starts_with_the_preamble(name: str) -> None:
+    config, standard = CONFIGS[name], CONFIGS["inference"]
+    assert list(config)[:3] == ["imports", "bundle_root", "package_path"]
+    assert config["imports"][:4] == ["$import os", "$import pathlib", "$import re", "$import sys"]
+    assert config["bundle_root"] == standard["bundle_root"]
+    assert config["package_path"] == standard["package_path"]
+    assert config["initialize"][0] == "@package_path"
+    assert config["run"]
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_no_component_is_built_before_the_package_is_on_the_path(name: str) -> None:
+    assert list(uncovered(CONFIGS[name], name)) == []
+    # MONAI evaluates every import at the first look into a config, which is too early for our own package.
+    assert not [text for text in strings(CONFIGS[name]) if re.search(r"import\W+frerec|[^'\w]frerec\.\w+\(", text)]
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_no_path_of_one_machine(name: str) -> None:
+    absolute = [text for text in strings(CONFIGS[name]) if re.search(r"(^|['\"])(/[\w.]|[A-Za-z]:\\\\|~)", text)]
+    assert absolute == []
+    # A macro names a file relative to the directory the user happens to be in.
+    assert not [text for text in strings(CONFIGS[name]) if text.startswith("%") and ".json" in text]
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_every_overridable_id_is_documented(name: str) -> None:
+    wanted, found = overridable(CONFIGS[name]), documented(name)
+    assert wanted - found == set(), f"document these in {PAGE.name}, section {name}.json"
+    assert found - CONFIGS[name].keys() == set(), f"{PAGE.name} describes ids that {name}.json does not have"
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_overridable_ids_come_first(name: str) -> None:
+    keys = [key for key in CONFIGS[name] if key not in ("imports", "package_path")]
+    ids = overridable(CONFIGS[name])
+    last = max(keys.index(key) for key in ids)
+    components = [key for key in keys[:last] if isinstance(CONFIGS[name][key], dict)]
+    assert components == [], f"{keys[last]} comes after a component"
