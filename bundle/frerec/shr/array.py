@@ -1,0 +1,221 @@
+"""Stage 1 as transforms of single images: statistical high-frequency replacement, and imposing the drawn profile."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from os import PathLike
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Transform
+
+from frerec.errors import ConfigError, FreRecError
+from frerec.shr.bank import ReferenceBank
+from frerec.shr.replacement import (
+    HighBand,
+    impose_profile,
+    replace_high_frequencies,
+    rescale_amplitudes,
+    white_noise,
+)
+from frerec.shr.retrieval import Retriever
+from frerec.shr.statistics import content_hash, slices_as_batch
+
+MODES = ("replace", "amplitude", "log_amplitude")
+SAMPLINGS = ("image", "gaussian")
+
+
+def batch_as_slices(batch: torch.Tensor, ndim: int) -> torch.Tensor:
+    """Inverse of :func:`frerec.shr.statistics.slices_as_batch` for an image of ``ndim`` axes."""
+    return batch[0] if batch.ndim == ndim + 1 else batch.permute(1, 2, 3, 0)
+
+
+def _seed(seed: int, fingerprint: int, item: int = 0) -> int:
+    digest = hashlib.blake2b(f"{seed}/{fingerprint}/{item}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def _normal_draw(values: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """One draw from the Gaussian over the first axis of ``values`` (K, ...): mean and standard deviation of each."""
+    values = values.double()
+    return values.mean(0) + values.std(0) * torch.randn(values.shape[1:], generator=generator)
+
+
+def _open(bank: ReferenceBank | str | PathLike[str]) -> ReferenceBank:
+    return bank if isinstance(bank, ReferenceBank) else ReferenceBank.open(bank)
+
+
+class StatisticalHighFrequencyReplacement(Transform):
+    """Stage 1 of FreRec: replace an image's high frequencies by ones with statistics of similar real images.
+
+    Every random draw is seeded by ``seed`` and the image's content, so batch, order, worker and shard do not matter.
+    A volume (C, H, W, D) that meets a 2-D bank is one object: one retrieval, one drawn profile, a noise field a slice.
+
+    Source: paper, stage 1 (SHR), steps 1 to 4. What it leaves open and we chose is in docs/explanation/method.md.
+
+    Args:
+        bank: the reference bank, or its path.
+        mask_ratio: radius where the high band begins, in fractions of Nyquist (paper 0.5).
+        top_k: number of similar real images whose statistics are drawn from (paper 200).
+        bands: rings of the high band that get a power of their own; 1 is the paper's single band, None one ring for
+            each frequency step (in the modes that rescale amplitudes, None is 1).
+        strength: 0 leaves the image exactly as it is. In mode ``replace`` the share of noise that is mixed in, in the
+            other modes the share of the rescaled coefficients.
+        mode: ``replace`` mixes with noise and imposes a jointly drawn profile; ``amplitude`` and ``log_amplitude``
+            are the literal reading of the paper: amplitudes rescaled to a drawn mean and standard deviation.
+        sampling: for ``replace``: ``image`` draws the profile of one of the ``top_k``, ``gaussian`` from the Gaussian
+            with their mean and empirical covariance over rings and channels.
+        method: how similar images are found, see :class:`frerec.shr.retrieval.Retriever`.
+        seed: seed of all draws.
+
+    Raises:
+        ConfigError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        bank: ReferenceBank | str | PathLike[str],
+        mask_ratio: float = 0.25,
+        top_k: int = 200,
+        bands: int | None = None,
+        strength: float = 0.3,
+        mode: str = "replace",
+        sampling: str = "image",
+        method: str = "descriptor",
+        seed: int = 0,
+    ) -> None:
+        if not 0 <= strength <= 1:
+            raise ConfigError("strength", strength, "it is a share", "Use a number from 0 to 1")
+        if mode not in MODES:
+            raise ConfigError("mode", mode, "unknown mode of replacement", f"Use one of {', '.join(MODES)}")
+        if sampling not in SAMPLINGS:
+            raise ConfigError("sampling", sampling, "unknown way to draw", f"Use one of {', '.join(SAMPLINGS)}")
+        self.bank = _open(bank)
+        self.retriever = Retriever(self.bank, method=method, top_k=top_k)
+        self.mask_ratio, self.top_k, self.strength = mask_ratio, top_k, strength
+        self.bands = 1 if bands is None and mode != "replace" else bands
+        self.mode, self.sampling, self.method, self.seed = mode, sampling, method, seed
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides the result beside the image, as plain values."""
+        names = ("mask_ratio", "top_k", "bands", "strength", "mode", "sampling", "method", "seed")
+        return {**{name: getattr(self, name) for name in names}, "bank_sha256": self.bank.sha256}
+
+    def __call__(
+        self,
+        image: torch.Tensor,
+        exclude_hash: int | None = None,
+        exclude_group: int | None = None,
+        strength: float | None = None,
+        draw: int = 0,
+    ) -> torch.Tensor:
+        """Replace the high frequencies of one image or volume.
+
+        Args:
+            image: (C, *spatial), nominal range [0, 1].
+            exclude_hash: a further bank image to leave out, see :class:`frerec.shr.retrieval.Retriever`.
+            exclude_group: patient index whose bank images are left out.
+            strength: in place of the transform's own, for training over a range of strengths.
+            draw: number of the draw, for another sample of the same image.
+
+        Returns:
+            MetaTensor (C, *spatial) float32 with ``meta["frerec"]["shr"]``: ``applied`` (JSON text of the settings and
+            the drawn bank image) and ``profile`` (float32 (C, R) to impose after stage 2; of size 0 for none).
+
+        Raises:
+            FreRecError: channels or dimensions do not fit the bank, or values are not finite.
+        """
+        strength = self.strength if strength is None else strength
+        x = torch.as_tensor(image).float()
+        result = MetaTensor(x, meta=dict(getattr(image, "meta", {})))
+        applied: dict[str, Any] = {**self.settings(), "strength": strength}
+        profile = torch.zeros(0)
+        if strength > 0:
+            plain = x.as_tensor() if isinstance(x, MetaTensor) else x
+            replaced, profile, applied["drawn"] = self._replace(plain, exclude_hash, exclude_group, strength, draw)
+            result = MetaTensor(replaced, meta=dict(result.meta))
+        frerec = dict(result.meta.get("frerec", {}))
+        frerec["shr"] = {"applied": json.dumps(applied), "profile": profile}
+        result.meta["frerec"] = frerec
+        return result
+
+    def _replace(
+        self, x: torch.Tensor, exclude_hash: int | None, exclude_group: int | None, strength: float, draw: int
+    ) -> tuple[torch.Tensor, torch.Tensor, int]:
+        if x.shape[0] != self.bank.info.channels:
+            raise FreRecError(
+                f"the image has {x.shape[0]} channels and the reference bank {self.bank.info.channels}. "
+                "Use a bank built from images of the same kind, or set channels."
+            )
+        if not torch.isfinite(x).all():
+            raise FreRecError("the image holds NaN or infinite values. Repair or leave out the file.")
+        batch = slices_as_batch(x, self.bank.info.spatial_dims)
+        fingerprint = content_hash(x)
+        indices, _ = self.retriever(x, exclude_hash, exclude_group)
+        generator = torch.Generator().manual_seed(_seed(self.seed, fingerprint, -1 - draw))
+        chosen = int(torch.randint(len(indices), (), generator=generator))
+        spacing = self._spacing(x)
+        band = HighBand(batch.shape[2:], self.mask_ratio, self.bands, spacing, batch.device)
+        if self.mode == "replace":
+            profile = self._draw_profile(indices, chosen, generator)
+            seeds = [_seed(self.seed, fingerprint, draw * 100_003 + i) for i in range(len(batch))]
+            noise = white_noise(batch.shape[1:], seeds, batch.device)
+            out = replace_high_frequencies(batch, profile, band, strength, noise)
+        else:
+            profile = torch.zeros(0)
+            log = self.mode == "log_amplitude"
+            mean, std = self.bank.band_statistics(self.mask_ratio, band.count, log=log, indices=indices)
+            mean, std = _normal_draw(mean, generator), _normal_draw(std, generator).clamp(min=0)
+            out = rescale_amplitudes(batch, mean, std, band, strength, log)
+        return batch_as_slices(out.float(), x.ndim), profile, int(indices[chosen])
+
+    def _draw_profile(self, indices: torch.Tensor, chosen: int, generator: torch.Generator) -> torch.Tensor:
+        profiles = self.bank.profiles[indices]
+        if self.sampling == "image":
+            return profiles[chosen].clone()
+        # a sum of deviations with normal weights has their empirical covariance, with no matrix to factorise
+        mean = profiles.double().mean(0)
+        weights = torch.randn(len(indices), dtype=torch.float64, generator=generator) / max(len(indices) - 1, 1) ** 0.5
+        return (mean + torch.einsum("k,kcr->cr", weights, profiles.double() - mean)).float()
+
+    def _spacing(self, x: torch.Tensor) -> tuple[float, ...] | None:
+        # a 3-D bank meets anisotropic volumes; within slices pixels are taken as square
+        if self.bank.info.spatial_dims == 2 or not isinstance(x, MetaTensor):
+            return None
+        return tuple(float(p) for p in x.pixdim[: x.ndim - 1])
+
+
+class ImposeProfile(Transform):
+    """Give stage 2's output exactly the profile that stage 1 drew, keeping its phases.
+
+    A restoration network changes ring powers again (it shrinks what it is unsure of); a detector finds that at once.
+    Not in the paper; our choice, measured in docs/evidence.md.
+
+    Args:
+        mask_ratio: as in :class:`StatisticalHighFrequencyReplacement`.
+        bands: likewise.
+        spatial_dims: 2 or 3, of the bank: with 2 a volume is imposed on as one stack of slices.
+    """
+
+    def __init__(self, mask_ratio: float = 0.25, bands: int | None = None, spatial_dims: int = 2) -> None:
+        self.mask_ratio, self.bands, self.spatial_dims = mask_ratio, bands, spatial_dims
+
+    def __call__(self, image: torch.Tensor, profile: torch.Tensor) -> torch.Tensor:
+        """Impose.
+
+        Args:
+            image: (C, *spatial), nominal range [0, 1].
+            profile: (C, R) from ``meta["frerec"]["shr"]["profile"]``; of size 0 to leave the image as it is.
+
+        Returns:
+            float32 tensor of the shape of ``image``.
+        """
+        profile = torch.as_tensor(profile)
+        if profile.numel() == 0:
+            return image
+        plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+        batch = slices_as_batch(plain.float(), self.spatial_dims)
+        band = HighBand(batch.shape[2:], self.mask_ratio, self.bands, None, batch.device)
+        return batch_as_slices(impose_profile(batch, profile, band), image.ndim)

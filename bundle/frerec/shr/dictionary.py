@@ -1,0 +1,91 @@
+"""Stage 1 as dictionary transforms, for configs."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from os import PathLike
+from typing import Any
+
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from frerec.shr.array import ImposeProfile, StatisticalHighFrequencyReplacement
+from frerec.shr.bank import ReferenceBank
+
+
+class StatisticalHighFrequencyReplacementd(MapTransform):
+    """Dictionary form of :class:`StatisticalHighFrequencyReplacement`.
+
+    Args:
+        keys: keys of images (C, *spatial) in [0, 1].
+        bank: the reference bank, or its path.
+        mask_ratio: see the array form, also for the arguments that follow.
+        top_k: as there.
+        bands: as there.
+        strength: as there.
+        mode: as there.
+        sampling: as there.
+        method: as there.
+        seed: as there.
+        allow_missing_keys: as in MONAI.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        bank: ReferenceBank | str | PathLike[str],
+        mask_ratio: float = 0.25,
+        top_k: int = 200,
+        bands: int | None = None,
+        strength: float = 0.3,
+        mode: str = "replace",
+        sampling: str = "image",
+        method: str = "descriptor",
+        seed: int = 0,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.replace = StatisticalHighFrequencyReplacement(
+            bank, mask_ratio, top_k, bands, strength, mode, sampling, method, seed
+        )
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of ``data`` with the images replaced and their meta completed."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            result[key] = self.replace(result[key])
+        return result
+
+
+class ImposeProfiled(MapTransform):
+    """Dictionary form of :class:`ImposeProfile`; the profile is read from the meta of another entry.
+
+    Args:
+        keys: keys of stage 2's outputs (C, *spatial).
+        reference_key: entry whose ``meta["frerec"]["shr"]["profile"]`` was drawn: stage 2's input.
+        mask_ratio: see the array form, also for the arguments that follow.
+        bands: as there.
+        spatial_dims: as there.
+        allow_missing_keys: as in MONAI.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        reference_key: str = "image",
+        mask_ratio: float = 0.25,
+        bands: int | None = None,
+        spatial_dims: int = 2,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.reference_key = reference_key
+        self.impose = ImposeProfile(mask_ratio, bands, spatial_dims)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of ``data`` with the profile imposed on ``keys``."""
+        result = dict(data)
+        profile = result[self.reference_key].meta["frerec"]["shr"]["profile"]
+        for key in self.key_iterator(result):
+            result[key] = self.impose(result[key], profile)
+        return result
