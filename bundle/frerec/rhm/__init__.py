@@ -1,0 +1,6 @@
+"""Reconstructive high-frequency mapping: the network, its losses and how it is run over large images and volumes."""
+
+from frerec.rhm.losses import AmplitudeLoss, RestorationLoss, SpectralReconstructionLoss
+from frerec.rhm.network import FreRecNet
+
+__all__ = ["AmplitudeLoss", "FreRecNet", "RestorationLoss", "SpectralReconstructionLoss"]

@@ -1,0 +1,356 @@
+"""The FreRec network: a Restormer skeleton of frequency-enhanced transformer (FET) blocks.
+
+Source: C. Liu et al., arXiv 2511.12301, stage 2 (RHM), on MONAI's Restormer blocks
+(``monai.networks.nets.restormer``). What the paper leaves open is explained in docs/explanation/network.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, cast
+
+import numpy as np
+import torch
+from monai.networks.blocks import Convolution, DownSample, UpSample
+from monai.networks.blocks.cablock import CABlock, FeedForward
+from monai.networks.nets.restormer import OverlapPatchEmbed
+from monai.networks.utils import pixelunshuffle
+from torch import nn
+from torch.nn import functional
+
+from frerec.errors import ConfigError, FreRecError
+from frerec.spectrum.bands import hermitian_weights, radius
+from frerec.spectrum.fourier import irfftn, rfftn
+
+# The paper fixes blocks and refinement; width and heads are Restormer's usual ones. "compact" is ours: it folds
+# 4 x 4 pixels into channels first, so that its costliest level has a sixteenth of the positions.
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {
+        "num_blocks": (2, 4, 6, 8), "num_refinement_blocks": 2, "width": 48, "heads": (1, 2, 4, 8),
+        "stem_stride": 1, "wide_decoder": True, "ffn_expansion": 2.66,
+    },
+    "compact": {
+        "num_blocks": (1, 1, 2), "num_refinement_blocks": 1, "width": 48, "heads": (1, 2, 4),
+        "stem_stride": 4, "wide_decoder": False, "ffn_expansion": 2.0,
+    },
+}  # fmt: skip
+HEAD_CHANNELS = 8
+
+
+@lru_cache(maxsize=16)
+def ring_windows(shape: tuple[int, ...], n_rings: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Soft rings over the half-plane of an image of size ``shape``.
+
+    Ring centres are evenly spaced from zero frequency to Nyquist and the rings are Gaussians of one spacing's
+    standard deviation, both in fractions of Nyquist: the same ring means the same detail at any image size, and
+    no ring is empty on a small one. Zero frequency is left out: the mean is not texture. Radii above 1 (corners)
+    belong to the last ring.
+
+    Args:
+        shape: spatial size of the image.
+        n_rings: number of rings, at least 2.
+        device: where the result lives.
+
+    Returns:
+        float32 tensors (F, n_rings) and (n_rings, F), F = coefficients of the half-plane: weights that average
+        over each ring (columns sum to 1), and weights that spread ring values over frequencies (columns sum
+        to 1, but 0 at zero frequency).
+    """
+    # computed outside torch: a tensor born in inference mode could not serve a later training step, and one born
+    # inside a trace would tie the cache to that trace
+    r = np.minimum(radius(shape).numpy().reshape(-1, 1), 1).astype(np.float64)
+    logits = -0.5 * ((r - np.linspace(0, 1, n_rings)) * (n_rings - 1)) ** 2
+    is_texture = r > 0
+    average = np.exp(logits - logits.max(0)) * hermitian_weights(shape).numpy().reshape(-1, 1) * is_texture
+    average /= np.maximum(average.sum(0), np.finfo(np.float64).tiny)
+    spread = np.exp(logits) / np.exp(logits).sum(1, keepdims=True) * is_texture
+    with torch.inference_mode(False):
+        return (
+            torch.from_numpy(average.astype(np.float32)).to(device),
+            torch.from_numpy(np.ascontiguousarray(spread.T, dtype=np.float32)).to(device),
+        )
+
+
+class ChannelNorm(nn.Module):
+    """Root-mean-square normalisation over channels at every pixel.
+
+    In place of the instance norm of MONAI's block, whose statistics over the whole image tie the result to the
+    image size and take away the contrast that tells noise from texture.
+    """
+
+    def __init__(self, spatial_dims: int, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels, *[1] * spatial_dims))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise ``x`` (B, C, *spatial); computed in float32, returned in the dtype of ``x``."""
+        scale = torch.rsqrt(x.float().square().mean(1, keepdim=True) + 1e-6)
+        return x * scale.to(x.dtype) * self.weight.to(x.dtype)
+
+
+class FESA(nn.Module):
+    """Local frequency self-attention: a gate on the amplitude of every channel and ring; the phase is kept.
+
+    The rings are the tokens. A token holds the log amplitude of each channel on its ring, attends to the rings
+    within ``reach`` of it, and returns through a sigmoid one gate for each channel.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: feature channels.
+        n_rings: rings from zero frequency to Nyquist.
+        reach: how many rings to either side a ring attends to.
+    """
+
+    def __init__(self, spatial_dims: int, channels: int, n_rings: int, reach: int) -> None:
+        super().__init__()
+        self.spatial_dims, self.n_rings = spatial_dims, n_rings
+        hidden = max(8, channels // 4)
+        self.reduce = nn.Linear(channels, hidden)
+        self.ring_embedding = nn.Parameter(torch.randn(n_rings, hidden) * 0.02)
+        self.qkv = nn.Linear(hidden, 3 * hidden, bias=False)
+        self.gate = nn.Linear(hidden, channels)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.zeros_(self.gate.bias)
+        ring = torch.arange(n_rings)
+        far = (ring[:, None] - ring[None]).abs() > reach
+        self.register_buffer("neighbourhood", torch.zeros(n_rings, n_rings).masked_fill(far, -1e4), persistent=False)
+
+    def ring_gates(self, amplitude: torch.Tensor) -> torch.Tensor:
+        """Gates in (0, 2) from mean ring amplitudes, both (B, C, n_rings)."""
+        tokens = self.reduce(amplitude.log1p().transpose(1, 2)) + self.ring_embedding
+        q, k, v = self.qkv(tokens).chunk(3, dim=-1)
+        scores = q @ k.transpose(1, 2) / q.shape[-1] ** 0.5 + cast(torch.Tensor, self.neighbourhood)
+        gates = 2 * torch.sigmoid(self.gate(tokens + scores.softmax(-1) @ v))
+        return gates.transpose(1, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Gate the spectrum of ``x`` (B, C, *spatial); the whole of it in float32, whatever autocast says."""
+        shape = tuple(int(n) for n in x.shape[2:])
+        average, spread = ring_windows(shape, self.n_rings, x.device)
+        with torch.autocast(x.device.type, enabled=False):
+            spectrum = rfftn(x, self.spatial_dims)
+            amplitude = spectrum.abs().flatten(2)
+            # type_as changes nothing here; in a traced network it lets the windows follow the input's device
+            gates = self.ring_gates(amplitude @ average.type_as(amplitude))
+            gain = 1 + (gates - 1) @ spread.type_as(amplitude)
+            return irfftn(spectrum * gain.view(spectrum.shape), shape).to(x.dtype)
+
+
+class FETBlock(nn.Module):
+    """Frequency-enhanced transformer block.
+
+    Transposed (channel) attention and FESA side by side, concatenated, fused by a 1 x 1 convolution and added to
+    the input; then Restormer's gated feed-forward network. The fusion takes the place of the attention's own
+    output projection: two linear maps in a row would be one.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: feature channels.
+        heads: attention heads, a divisor of ``channels``.
+        ffn_expansion: hidden width of the feed-forward network over ``channels``.
+        n_rings: see :class:`FESA`.
+        ring_reach: see :class:`FESA`.
+        fesa: False leaves the frequency branch out (the paper's ablation).
+    """
+
+    def __init__(
+        self, spatial_dims: int, channels: int, heads: int, ffn_expansion: float, n_rings: int, ring_reach: int,
+        fesa: bool,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.norm1 = ChannelNorm(spatial_dims, channels)
+        self.attention = CABlock(spatial_dims, channels, heads, bias=False)
+        self.fesa, self.fuse = None, None
+        if fesa:
+            self.attention.project_out = nn.Identity()
+            self.fesa = FESA(spatial_dims, channels, n_rings, ring_reach)
+            self.fuse = _conv(spatial_dims, 2 * channels, channels, 1)
+        self.norm2 = ChannelNorm(spatial_dims, channels)
+        self.ffn = FeedForward(spatial_dims, channels, ffn_expansion, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Features in, features out, (B, C, *spatial)."""
+        y = self.norm1(x)
+        mixed = self.attention(y)
+        if self.fesa is not None and self.fuse is not None:
+            mixed = self.fuse(torch.cat([mixed, self.fesa(y)], dim=1))
+        x = x + mixed
+        return cast(torch.Tensor, x + self.ffn(self.norm2(x)))
+
+
+def _conv(spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int) -> Convolution:
+    return Convolution(
+        spatial_dims, in_channels, out_channels, kernel_size=kernel_size, bias=False, conv_only=True
+    )
+
+
+class FreRecNet(nn.Module):
+    """Maps images after SHR to the frequencies of real ones.
+
+    A U-shaped network of :class:`FETBlock` levels, each at half the size and twice the channels of the one
+    before, with skip connections and refinement blocks at the end. It predicts what to add to its input, and
+    that starts at zero: untrained, it returns its input exactly. (Where input and output differ in channels there
+    is nothing to add to, and it predicts the image itself.)
+
+    Images of any size are padded on the right (by reflection, or by repeating the border where the image is too
+    small to reflect) and cropped back. One tensor in, one out: the network is blind to the strength of SHR.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        preset: ``compact`` (about a million parameters, for CPUs and small GPUs), ``paper`` (2-4-6-8 blocks, 2
+            refinement blocks, width 48), or None; the arguments below override it. None starts from ``compact``.
+        num_blocks: blocks of each level, at least two levels.
+        num_refinement_blocks: blocks after the last decoder level.
+        width: channels of the first level, a multiple of 4 (8 in 3-D) and of its heads.
+        heads: attention heads of each level.
+        stem_stride: 1 works on pixels; n folds n x n pixels into channels first.
+        wide_decoder: keep the last decoder level at twice ``width``, as Restormer does.
+        ffn_expansion: hidden width of the feed-forward networks over the level's channels.
+        n_rings: FESA's rings from zero frequency to Nyquist.
+        ring_reach: how many rings to either side a ring attends to.
+        fesa: False leaves FESA out (the paper's ablation).
+
+    Raises:
+        ConfigError: an argument that no network can be built from.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int = 2,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        preset: str | None = "compact",
+        num_blocks: Sequence[int] | None = None,
+        num_refinement_blocks: int | None = None,
+        width: int | None = None,
+        heads: Sequence[int] | None = None,
+        stem_stride: int | None = None,
+        wide_decoder: bool | None = None,
+        ffn_expansion: float | None = None,
+        n_rings: int = 16,
+        ring_reach: int = 2,
+        fesa: bool = True,
+    ) -> None:
+        super().__init__()
+        given = {
+            "num_blocks": num_blocks, "num_refinement_blocks": num_refinement_blocks, "width": width,
+            "heads": heads, "stem_stride": stem_stride, "wide_decoder": wide_decoder,
+            "ffn_expansion": ffn_expansion,
+        }  # fmt: skip
+        if preset is not None and preset not in PRESETS:
+            raise ConfigError("preset", preset, "unknown preset", f"Use one of {', '.join(PRESETS)}")
+        s = PRESETS[preset or "compact"] | {k: v for k, v in given.items() if v is not None}
+        _check(spatial_dims, in_channels, out_channels, s, n_rings)
+        self.spatial_dims, self.in_channels, self.out_channels = spatial_dims, in_channels, out_channels
+        self.stem_stride, self.levels = s["stem_stride"], len(s["num_blocks"])
+
+        def level(channels: int, n: int, blocks: int) -> nn.Sequential:
+            return nn.Sequential(*[
+                FETBlock(spatial_dims, channels, s["heads"][n], s["ffn_expansion"], n_rings, ring_reach, fesa)
+                for _ in range(blocks)
+            ])  # fmt: skip
+
+        width, folded = s["width"], s["stem_stride"] ** spatial_dims
+        self.embed = OverlapPatchEmbed(spatial_dims, in_channels * folded, width)
+        self.encoders, self.decoders = nn.ModuleList(), nn.ModuleList()
+        self.downs, self.ups, self.reduces = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for n in range(self.levels - 1):
+            here = width * 2**n
+            self.encoders.append(level(here, n, s["num_blocks"][n]))
+            narrow = 2 * here // 2**spatial_dims
+            self.downs.append(DownSample(spatial_dims, here, narrow, mode="pixelunshuffle", bias=False))
+        self.bottom = level(width * 2 ** (self.levels - 1), self.levels - 1, s["num_blocks"][-1])
+        for n in reversed(range(self.levels - 1)):
+            here = width * 2**n
+            self.ups.append(
+                UpSample(spatial_dims, 2 * here, here, mode="pixelshuffle", bias=False, apply_pad_pool=False)
+            )
+            wide = n == 0 and s["wide_decoder"]
+            self.reduces.append(nn.Identity() if wide else _conv(spatial_dims, 2 * here, here, 1))
+            last = 2 * here if wide else here
+            self.decoders.append(level(last, n, s["num_blocks"][n]))
+        self.refinement = level(last, 0, s["num_refinement_blocks"])
+        # the folded pixels are unfolded before the last convolution: a seam between them would be a checkerboard
+        self.unfold: nn.Module = nn.Identity()
+        if self.stem_stride > 1:
+            self.unfold = nn.Sequential(
+                UpSample(
+                    spatial_dims, last, HEAD_CHANNELS, scale_factor=self.stem_stride, mode="pixelshuffle", bias=False,
+                    apply_pad_pool=False,
+                ),
+                nn.GELU(),
+            )  # fmt: skip
+            last = HEAD_CHANNELS
+        self.output = _conv(spatial_dims, last, out_channels, 3)
+        if in_channels == out_channels:
+            nn.init.zeros_(cast(torch.Tensor, self.output.conv.weight))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Recalibrate a batch.
+
+        Args:
+            x: float tensor (B, in_channels, *spatial), values nominally in [0, 1], each spatial size at least 1.
+
+        Returns:
+            Tensor (B, out_channels, *spatial).
+
+        Raises:
+            FreRecError: ``x`` has other dimensions or channels than the network was built for.
+        """
+        if x.ndim != self.spatial_dims + 2 or x.shape[1] != self.in_channels or min(x.shape) < 1:
+            raise FreRecError(
+                f"input of shape {tuple(x.shape)}: this network takes (B, {self.in_channels}, "
+                f"{'H, W' if self.spatial_dims == 2 else 'H, W, D'}). Check spatial_dims and channels of the "
+                "network against the images, or run a 2-D network over volumes with RecalibrationInferer."
+            )
+        shape = tuple(int(n) for n in x.shape[2:])
+        features = self.embed(pixelunshuffle(self._pad(x), self.spatial_dims, self.stem_stride))
+        skips = []
+        for encoder, down in zip(self.encoders, self.downs, strict=True):
+            features = encoder(features)
+            skips.append(features)
+            features = down(features)
+        features = self.bottom(features)
+        for up, reduce, decoder in zip(self.ups, self.reduces, self.decoders, strict=True):
+            features = decoder(reduce(torch.cat([up(features), skips.pop()], dim=1)))
+        out = self.output(self.unfold(self.refinement(features)))
+        out = out[(..., *(slice(n) for n in shape))]
+        return x + out if self.in_channels == self.out_channels else out
+
+    def _pad(self, x: torch.Tensor) -> torch.Tensor:
+        multiple = self.stem_stride * 2 ** (self.levels - 1)
+        for axis in range(2, x.ndim):
+            n = int(x.shape[axis])
+            pads = [0] * (2 * self.spatial_dims)
+            pads[2 * (x.ndim - 1 - axis) + 1] = -n % multiple
+            if any(pads):
+                x = functional.pad(x, pads, mode="reflect" if max(pads) < n else "replicate")
+        return x
+
+
+def _check(spatial_dims: int, in_channels: int, out_channels: int, s: dict[str, Any], n_rings: int) -> None:
+    def whole(value: Any) -> bool:
+        return isinstance(value, int) and value >= 1
+
+    if spatial_dims not in (2, 3):
+        raise ConfigError("spatial_dims", spatial_dims, "images have 2 or 3 spatial dimensions", "Use 2 or 3")
+    for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("stem_stride", s["stem_stride"])):
+        if not whole(value):
+            raise ConfigError(name, value, "not a whole number from 1 on", "Use 1 or more")
+    if not isinstance(n_rings, int) or n_rings < 2:
+        raise ConfigError("n_rings", n_rings, "FESA needs rings to compare", "Use 2 or more")
+    if len(s["num_blocks"]) < 2 or not all(whole(n) for n in s["num_blocks"]):
+        raise ConfigError("num_blocks", s["num_blocks"], "two or more levels of one or more blocks are needed",
+                          "Use a list like [2, 4, 6, 8]")  # fmt: skip
+    if len(s["heads"]) != len(s["num_blocks"]):
+        raise ConfigError("heads", s["heads"], f"{len(s['num_blocks'])} levels need as many numbers of heads",
+                          "Give one number for each level")  # fmt: skip
+    if not whole(s["width"]) or s["width"] % 2 ** (spatial_dims - 1):
+        raise ConfigError("width", s["width"], f"not a multiple of {2 ** (spatial_dims - 1)}", "Use such a number")
+    for n, heads in enumerate(s["heads"]):
+        if not whole(heads) or s["width"] * 2**n % heads:
+            raise ConfigError("heads", s["heads"], f"level {n} has {s['width'] * 2**n} channels, which {heads} heads "
+                              "do not divide", "Choose heads that divide the channels")  # fmt: skip
