@@ -1,0 +1,1 @@
+"""The downstream study: does augmentation with synthetic images help a classifier, and does recalibration?"""
