@@ -87,6 +87,6 @@ def compare_flicker(before: torch.Tensor, after: torch.Tensor, mask_ratio: float
     """
     if before.shape != after.shape:
         raise FreRecError(
-            f"shapes {tuple(before.shape)} and {tuple(after.shape)} differ. Compare a volume with its recalibrated self."
+            f"shapes {tuple(before.shape)} and {tuple(after.shape)} differ. Compare a volume with its own result."
         )
     return Flicker(flicker(before, mask_ratio), flicker(after, mask_ratio))

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ignite.engine import Engine
 from monai.engines import IterationEvents, SupervisedEvaluator
 from monai.inferers import Inferer
 from monai.utils import CommonKeys
 
 from frerec.errors import FreRecError
 from frerec.imaging.provenance import plain
+from frerec.imaging.reading import file_sha256
 from frerec.imaging.source import Source
 from frerec.workflow.folder import LoadedItem
 from frerec.workflow.outcome import DONE, FAILED, Outcome, explain
-from frerec.workflow.settings import file_sha256
 
 
 class FolderEvaluator(SupervisedEvaluator):
@@ -27,8 +28,7 @@ class FolderEvaluator(SupervisedEvaluator):
     In difference to its base class, a batch is a list of :class:`~frerec.workflow.folder.LoadedItem` (loader with
     ``collate_fn`` :func:`~frerec.workflow.folder.keep_as_list`); images of the same size go through the network
     together; and an error in an item, wherever it happens, becomes that item's outcome. ``state.output`` is the list
-    of :class:`~frerec.workflow.outcome.Outcome` of the batch, for handlers at ``ITERATION_COMPLETED``, and
-    ``state.seconds`` the time each took.
+    of :class:`~frerec.workflow.outcome.Outcome` of the batch, for handlers at ``ITERATION_COMPLETED``.
 
     Args:
         device: where the network runs.
@@ -57,21 +57,31 @@ class FolderEvaluator(SupervisedEvaluator):
         amp: bool = False,
         saved_key: str = "saved",
     ) -> None:
+        # set before the base class registers the iteration
+        self.output_dir = Path(output_dir).resolve()
+        self.saver, self.postprocessing, self.saved_key = saver, postprocessing, saved_key
         super().__init__(
             device=torch.device(device),
             val_data_loader=val_data_loader,
             network=network,
+            iteration_update=self.recalibrate,
             inferer=inferer,
             val_handlers=val_handlers,
             amp=amp and torch.device(device).type == "cuda",
             decollate=False,
         )
-        self.output_dir = Path(output_dir).resolve()
-        self.saver, self.postprocessing, self.saved_key = saver, postprocessing, saved_key
 
-    def _iteration(self, engine: Any, batchdata: list[LoadedItem]) -> list[Outcome]:
-        engine.state.seconds = []
-        waiting = [loaded for loaded in batchdata if loaded.outcome is None]
+    def recalibrate(self, engine: Engine, batch: list[LoadedItem]) -> list[Outcome]:
+        """One iteration: network, postprocessing and saver over a batch.
+
+        Args:
+            engine: this evaluator.
+            batch: items from the loader; those that have an outcome already are passed on.
+
+        Returns:
+            The outcome of every item, in order; also kept as ``state.output``.
+        """
+        waiting = [loaded for loaded in batch if loaded.outcome is None]
         predictions: dict[int, torch.Tensor] = {}
         with torch.no_grad(), self.mode(self.network), warnings.catch_warnings():
             # as in the loader: warnings of file libraries may quote headers
@@ -79,14 +89,18 @@ class FolderEvaluator(SupervisedEvaluator):
             for group in _same_size(waiting):
                 predictions |= self._predict(group)
             engine.fire_event(IterationEvents.FORWARD_COMPLETED)
-            for loaded in batchdata:
+            for loaded in batch:
                 start = time.perf_counter()
                 if loaded.outcome is None:
                     self._write(loaded, predictions.pop(id(loaded)))
-                engine.state.seconds.append(loaded.seconds + time.perf_counter() - start)
+                loaded.seconds += time.perf_counter() - start
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
-        engine.state.output = [loaded.outcome for loaded in batchdata if loaded.outcome is not None]
-        return engine.state.output
+        outcomes = []
+        for loaded in batch:
+            if loaded.outcome is not None:
+                loaded.outcome.seconds = loaded.seconds
+                outcomes.append(loaded.outcome)
+        return outcomes
 
     def _predict(self, group: list[LoadedItem]) -> dict[int, torch.Tensor]:
         """Apply the network to images of one size; where that fails together, one by one."""
@@ -147,4 +161,5 @@ def _told(image: Any) -> dict[str, Any]:
         "shr": plain(meta.get("shr", {}).get("applied", {})),
     }
     told = Source.from_meta(meta["source"]).warnings if "source" in meta else []
+    told += meta.get("written", {}).get("warnings", [])
     return {"warnings": told, "applied": {key: value for key, value in applied.items() if value}}

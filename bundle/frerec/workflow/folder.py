@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from monai.data import Dataset
@@ -36,7 +37,7 @@ class LoadedItem:
 
     def finish(self, status: str, **details: Any) -> Outcome:
         """Make the item's outcome from a status and what else is known, and keep it."""
-        files = [os.path.basename(path) for path in self.item.files] if self.item.is_series else []
+        files = [Path(path).name for path in self.item.files] if self.item.is_series else []
         self.outcome = Outcome(self.item.path, status, self.sha256, files=files, **details)
         self.data = None
         return self.outcome
@@ -67,7 +68,7 @@ class FolderDataset(Dataset):
     def __init__(
         self,
         data: str | os.PathLike[str] | Sequence[FolderItem],
-        transform: Callable[[Any], Any] | None = None,
+        transform: Callable[[Any], Any],
         manifest: Manifest | None = None,
         datalist: str | None = None,
         grouping: Grouping | None = None,
@@ -78,7 +79,7 @@ class FolderDataset(Dataset):
         self.manifest = manifest
         super().__init__(items[manifest.shard_index :: manifest.shard_count] if manifest else items, transform)
 
-    def __getitem__(self, index: int) -> LoadedItem:
+    def _transform(self, index: int) -> LoadedItem:
         """Load one item; never raises for a fault of the item."""
         start = time.perf_counter()
         loaded = LoadedItem(self.data[index])
@@ -101,7 +102,7 @@ class FolderDataset(Dataset):
             loaded.finish(UNCHANGED)
         else:
             data = {"image": list(item.files) if item.is_series else item.files[0], "relative_path": item.path}
-            loaded.data = self.transform(data) if self.transform else data
+            loaded.data = self.transform(data)
 
 
 def keep_as_list(batch: Sequence[LoadedItem]) -> list[LoadedItem]:

@@ -48,9 +48,8 @@ class ManifestHandler:
 
     def iteration_completed(self, engine: Engine) -> None:
         """Append the batch's outcomes; unchanged items keep the line they have."""
-        for outcome, seconds in zip(_outcomes(engine), _seconds(engine), strict=True):
-            if outcome.status != UNCHANGED:
-                self.manifest.append(outcome, seconds)
+        for outcome in _outcomes(engine):
+            self.manifest.append(outcome)
 
     def completed(self, _engine: Engine) -> None:
         """Bring the manifest into its final order and unlock the folder."""
@@ -141,7 +140,3 @@ class RunReport:
 def _outcomes(engine: Engine) -> list[Outcome]:
     output = engine.state.output
     return list(output) if isinstance(output, list) else []
-
-
-def _seconds(engine: Engine) -> list[float]:
-    return list(engine.state.seconds)

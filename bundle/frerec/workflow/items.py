@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from frerec.errors import InputError
-from frerec.imaging.datalist import IMAGE_SUFFIXES, find_images
-from frerec.workflow.settings import file_sha256
+from frerec.imaging.datalist import find_images
+from frerec.imaging.reading import file_sha256
 
 #: Endings of files that lie beside images and are none; they are named in the manifest and otherwise left alone.
 SIDE_SUFFIXES = (
@@ -51,7 +51,7 @@ class FolderItem:
         Raises:
             OSError: a file cannot be read.
         """
-        sums = [file_sha256(path) for path in self.files]
+        sums = [file_sha256(Path(path)) for path in self.files]
         return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode("ascii")).hexdigest()
 
 
@@ -59,11 +59,6 @@ def is_side_file(path: str | os.PathLike[str]) -> bool:
     """Whether a file's name says that it is no image: notes, tables, a DICOMDIR."""
     name = Path(path).name.lower()
     return name in SIDE_NAMES or name.endswith(SIDE_SUFFIXES)
-
-
-def claims_to_be_image(path: str | os.PathLike[str]) -> bool:
-    """Whether a file's ending is that of an image format we know; DICOM files need none."""
-    return Path(path).name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def find_items(
@@ -96,7 +91,7 @@ def find_items(
         files = sorted({Path(row["image"]) for row in find_images(root, datalist)})
         for path in files:
             if not path.is_relative_to(root):
-                raise InputError(path, f"named in {datalist} but outside {root}", "Set dataset_dir to a folder above it")
+                raise InputError(path, f"named in {datalist} but outside {root}", "Set dataset_dir to its folder")
     else:
         files = [path for path in _walk(root) if path.resolve().is_relative_to(root)]
     side = [path for path in files if is_side_file(path)]

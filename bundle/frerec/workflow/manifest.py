@@ -12,8 +12,9 @@ from typing import IO, Any
 
 from frerec.errors import ConfigError, InputError
 from frerec.imaging.atomic import atomic_write, remove_leftovers
-from frerec.workflow.outcome import DONE, STATUSES, Outcome
-from frerec.workflow.settings import file_sha256, fingerprint
+from frerec.imaging.reading import file_sha256
+from frerec.workflow.outcome import DONE, STATUSES, UNCHANGED, Outcome
+from frerec.workflow.settings import fingerprint
 
 try:
     import fcntl
@@ -194,19 +195,20 @@ class Manifest:
             ) from error
         return self._stream
 
-    def append(self, outcome: Outcome, seconds: float | None = None) -> None:
+    def append(self, outcome: Outcome) -> None:
         """Add the line of a finished item and force it to the disk.
 
         Args:
             outcome: what became of the item. An unchanged one keeps the line it has.
-            seconds: time spent on it.
         """
+        if outcome.status == UNCHANGED:
+            return
         stream = self._stream or self.open()
-        stream.write(_line(self.record(outcome, seconds)).encode("utf-8"))
+        stream.write(_line(self.record(outcome)).encode("utf-8"))
         stream.flush()
         os.fsync(stream.fileno())
 
-    def record(self, outcome: Outcome, seconds: float | None = None) -> Record:
+    def record(self, outcome: Outcome) -> Record:
         """The manifest record of an outcome; see docs/reference/manifest.md."""
         record: Record = {"path": outcome.path, "status": outcome.status, "sha256": outcome.sha256}
         if outcome.files:
@@ -220,7 +222,7 @@ class Manifest:
         if outcome.status == DONE:
             record |= {"fingerprint": self.fingerprint, "settings": self.settings, "applied": outcome.applied}
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        return record | {"seconds": None if seconds is None else round(seconds, 3), "finished": now}
+        return record | {"seconds": round(outcome.seconds, 3), "finished": now}
 
     def close(self) -> None:
         """Rewrite the manifest with one line per item in order of path, merge shards if not sharded, unlock."""

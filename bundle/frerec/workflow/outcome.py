@@ -45,7 +45,8 @@ class Outcome:
         remedy: what the user can do, one sentence without a full stop.
         warnings: what a user should know although it was done.
         applied: parameters applied to this item, enough to replay it together with the run's settings.
-        files: for an item of several files (a series), their paths relative to ``dataset_dir``.
+        files: for an item of several files (a series), their names.
+        seconds: time spent on it.
     """
 
     path: str
@@ -57,6 +58,7 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
     applied: dict[str, Any] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
+    seconds: float = 0.0
 
     def line(self) -> str:
         """The one line a user sees for an item that is not done."""

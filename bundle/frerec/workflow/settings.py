@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -11,26 +10,12 @@ from typing import Any
 
 from frerec import __version__
 from frerec.imaging.provenance import canonical_json
-
-_CHUNK = 1 << 20
-
-
-def file_sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's bytes, hexadecimal; read in pieces, so large files need no memory.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    state = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        while piece := stream.read(_CHUNK):
-            state.update(piece)
-    return state.hexdigest()
+from frerec.imaging.reading import file_sha256
 
 
 @lru_cache(maxsize=32)
 def _sha256_of_version(path: str, size: int, modified_ns: int) -> str:
-    return file_sha256(path)
+    return file_sha256(Path(path))
 
 
 def run_settings(files: Mapping[str, str | None] | None = None, **values: Any) -> dict[str, Any]:
