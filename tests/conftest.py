@@ -63,14 +63,17 @@ def bundle_command(tmp_path_factory: pytest.TempPathFactory) -> BundleCommand:
     """Run ``python -m monai.bundle ...`` from a foreign directory with the package not installed.
 
     Call it with the words of the command line (``"run", "--config_file", path, ...``); keyword ``cwd`` chooses the
-    directory, ``check=False`` lets a failing command return. Output and errors come back together in ``stdout``.
+    directory, ``check=False`` lets a failing command return, ``module`` runs another module. Output and errors come
+    back together in ``stdout``.
     """
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     packages = list(dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib")))
 
-    def run(*words: object, cwd: Path = elsewhere, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        *words: object, cwd: Path = elsewhere, check: bool = True, module: str = "monai.bundle"
+    ) -> subprocess.CompletedProcess[str]:
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        command = [sys.executable, "-S", "-c", NOT_INSTALLED.format(packages=packages), "monai.bundle"]
+        command = [sys.executable, "-S", "-c", NOT_INSTALLED.format(packages=packages), module]
         done = subprocess.run(
             [*command, *map(str, words)],
             cwd=cwd,

@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "rhm": {"spectrum"},
     "generation": {"spectrum", "shr", "rhm"},
     "evaluation": {"spectrum", "shr", "rhm"},
-    "workflow": {"imaging", "spectrum", "shr", "rhm"},
+    "workflow": {"imaging"},
+    "preflight": {"imaging", "workflow", "spectrum", "shr", "rhm"},
 }
 
 
@@ -65,7 +66,7 @@ def test_a_file_is_read_in_one_sitting() -> None:
 
 
 def test_nothing_is_left_half_done() -> None:
-    marks = re.compile(r"\b(?:TODO|FIXME|XXX|NotImplementedError)\b")
+    marks = re.compile(r"\b(?:TODO|FIXME|XXX)\b|\braise NotImplementedError\b")
     assert [name(path) for path in SOURCES if marks.search(path.read_text())] == []
 
 
