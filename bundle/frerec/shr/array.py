@@ -25,6 +25,7 @@ from frerec.shr.statistics import content_hash, slices_as_batch
 
 MODES = ("replace", "amplitude", "log_amplitude")
 SAMPLINGS = ("image", "gaussian")
+CACHED_QUERIES = 4096
 
 
 def batch_as_slices(batch: torch.Tensor, ndim: int) -> torch.Tensor:
@@ -97,6 +98,9 @@ class StatisticalHighFrequencyReplacement(Transform):
         self.mask_ratio, self.top_k, self.strength = mask_ratio, top_k, strength
         self.bands = 1 if bands is None and mode != "replace" else bands
         self.mode, self.sampling, self.method, self.seed = mode, sampling, method, seed
+        tensors = self.bank.tensors
+        self._group_of = dict(zip(tensors["content_hash"].tolist(), tensors["group"].tolist(), strict=True))
+        self._found: dict[tuple[int, int | None, int | None], torch.Tensor] = {}
 
     def settings(self) -> dict[str, Any]:
         """Everything that decides the result beside the image, as plain values."""
@@ -109,6 +113,7 @@ class StatisticalHighFrequencyReplacement(Transform):
         exclude_hash: int | None = None,
         exclude_group: int | None = None,
         strength: float | None = None,
+        mask_ratio: float | None = None,
         draw: int = 0,
     ) -> torch.Tensor:
         """Replace the high frequencies of one image or volume.
@@ -116,48 +121,54 @@ class StatisticalHighFrequencyReplacement(Transform):
         Args:
             image: (C, *spatial), nominal range [0, 1].
             exclude_hash: a further bank image to leave out, see :class:`frerec.shr.retrieval.Retriever`.
-            exclude_group: patient index whose bank images are left out.
+            exclude_group: patient index whose bank images are left out; None for that of the image itself where the
+                bank holds it.
             strength: in place of the transform's own, for training over a range of strengths.
+            mask_ratio: likewise.
             draw: number of the draw, for another sample of the same image.
 
         Returns:
             MetaTensor (C, *spatial) float32 with ``meta["frerec"]["shr"]``: ``applied`` (JSON text of the settings and
-            the drawn bank image) and ``profile`` (float32 (C, R) to impose after stage 2; of size 0 for none).
+            the drawn bank image), ``profile`` (float32 (C, R) to impose after stage 2; of size 0 for none) and
+            ``spacing`` (millimetres along each axis with a 3-D bank, else of size 0).
 
         Raises:
             FreRecError: channels or dimensions do not fit the bank, or values are not finite.
         """
         strength = self.strength if strength is None else strength
+        mask_ratio = self.mask_ratio if mask_ratio is None else mask_ratio
         x = torch.as_tensor(image).float()
         result = MetaTensor(x, meta=dict(getattr(image, "meta", {})))
-        applied: dict[str, Any] = {**self.settings(), "strength": strength}
+        # a 3-D bank meets anisotropic volumes; within slices pixels are taken as square
+        volumes = self.bank.info.spatial_dims == 3
+        spacing = tuple(float(p) for p in result.pixdim[: x.ndim - 1]) if volumes else ()
+        applied: dict[str, Any] = {**self.settings(), "strength": strength, "mask_ratio": mask_ratio}
         profile = torch.zeros(0)
         if strength > 0:
             plain = x.as_tensor() if isinstance(x, MetaTensor) else x
-            replaced, profile, applied["drawn"] = self._replace(plain, exclude_hash, exclude_group, strength, draw)
+            replaced, profile, applied["drawn"] = self._replace(
+                plain, self._similar(plain, exclude_hash, exclude_group), strength, mask_ratio, spacing, draw
+            )
             result = MetaTensor(replaced, meta=dict(result.meta))
         frerec = dict(result.meta.get("frerec", {}))
-        frerec["shr"] = {"applied": json.dumps(applied), "profile": profile}
+        frerec["shr"] = {"applied": json.dumps(applied), "profile": profile, "spacing": torch.tensor(spacing)}
         result.meta["frerec"] = frerec
         return result
 
     def _replace(
-        self, x: torch.Tensor, exclude_hash: int | None, exclude_group: int | None, strength: float, draw: int
+        self,
+        x: torch.Tensor,
+        indices: torch.Tensor,
+        strength: float,
+        mask_ratio: float,
+        spacing: tuple[float, ...],
+        draw: int,
     ) -> tuple[torch.Tensor, torch.Tensor, int]:
-        if x.shape[0] != self.bank.info.channels:
-            raise FreRecError(
-                f"the image has {x.shape[0]} channels and the reference bank {self.bank.info.channels}. "
-                "Use a bank built from images of the same kind, or set channels."
-            )
-        if not torch.isfinite(x).all():
-            raise FreRecError("the image holds NaN or infinite values. Repair or leave out the file.")
         batch = slices_as_batch(x, self.bank.info.spatial_dims)
         fingerprint = content_hash(x)
-        indices, _ = self.retriever(x, exclude_hash, exclude_group)
         generator = torch.Generator().manual_seed(_seed(self.seed, fingerprint, -1 - draw))
         chosen = int(torch.randint(len(indices), (), generator=generator))
-        spacing = self._spacing(x)
-        band = HighBand(batch.shape[2:], self.mask_ratio, self.bands, spacing, batch.device)
+        band = HighBand(batch.shape[2:], mask_ratio, self.bands, spacing or None, batch.device)
         if self.mode == "replace":
             profile = self._draw_profile(indices, chosen, generator)
             seeds = [_seed(self.seed, fingerprint, draw * 100_003 + i) for i in range(len(batch))]
@@ -166,10 +177,29 @@ class StatisticalHighFrequencyReplacement(Transform):
         else:
             profile = torch.zeros(0)
             log = self.mode == "log_amplitude"
-            mean, std = self.bank.band_statistics(self.mask_ratio, band.count, log=log, indices=indices)
+            mean, std = self.bank.band_statistics(mask_ratio, band.count, log=log, indices=indices)
             mean, std = _normal_draw(mean, generator), _normal_draw(std, generator).clamp(min=0)
             out = rescale_amplitudes(batch, mean, std, band, strength, log)
         return batch_as_slices(out.float(), x.ndim), profile, int(indices[chosen])
+
+    def _similar(self, x: torch.Tensor, exclude_hash: int | None, exclude_group: int | None) -> torch.Tensor:
+        """The retrieved bank images; remembered, because training and an interactive client ask again and again."""
+        if x.shape[0] != self.bank.info.channels:
+            raise FreRecError(
+                f"the image has {x.shape[0]} channels and the reference bank {self.bank.info.channels}. "
+                "Use a bank built from images of the same kind, or set channels."
+            )
+        if not torch.isfinite(x).all():
+            raise FreRecError("the image holds NaN or infinite values. Repair or leave out the file.")
+        fingerprint = content_hash(x)
+        if exclude_group is None:
+            exclude_group = self._group_of.get(fingerprint if exclude_hash is None else exclude_hash)
+        key = (fingerprint, exclude_hash, exclude_group)
+        if key not in self._found:
+            if len(self._found) >= CACHED_QUERIES:
+                self._found.pop(next(iter(self._found)))
+            self._found[key] = self.retriever(x, exclude_hash, exclude_group)[0]
+        return self._found[key]
 
     def _draw_profile(self, indices: torch.Tensor, chosen: int, generator: torch.Generator) -> torch.Tensor:
         profiles = self.bank.profiles[indices]
@@ -179,12 +209,6 @@ class StatisticalHighFrequencyReplacement(Transform):
         mean = profiles.double().mean(0)
         weights = torch.randn(len(indices), dtype=torch.float64, generator=generator) / max(len(indices) - 1, 1) ** 0.5
         return (mean + torch.einsum("k,kcr->cr", weights, profiles.double() - mean)).float()
-
-    def _spacing(self, x: torch.Tensor) -> tuple[float, ...] | None:
-        # a 3-D bank meets anisotropic volumes; within slices pixels are taken as square
-        if self.bank.info.spatial_dims == 2 or not isinstance(x, MetaTensor):
-            return None
-        return tuple(float(p) for p in x.pixdim[: x.ndim - 1])
 
 
 class ImposeProfile(Transform):
@@ -202,12 +226,13 @@ class ImposeProfile(Transform):
     def __init__(self, mask_ratio: float = 0.25, bands: int | None = None, spatial_dims: int = 2) -> None:
         self.mask_ratio, self.bands, self.spatial_dims = mask_ratio, bands, spatial_dims
 
-    def __call__(self, image: torch.Tensor, profile: torch.Tensor) -> torch.Tensor:
+    def __call__(self, image: torch.Tensor, profile: torch.Tensor, spacing: torch.Tensor | None = None) -> torch.Tensor:
         """Impose.
 
         Args:
             image: (C, *spatial), nominal range [0, 1].
             profile: (C, R) from ``meta["frerec"]["shr"]["profile"]``; of size 0 to leave the image as it is.
+            spacing: ``meta["frerec"]["shr"]["spacing"]``; None or of size 0 for equal spacing.
 
         Returns:
             float32 tensor of the shape of ``image``.
@@ -217,5 +242,6 @@ class ImposeProfile(Transform):
             return image
         plain = image.as_tensor() if isinstance(image, MetaTensor) else image
         batch = slices_as_batch(plain.float(), self.spatial_dims)
-        band = HighBand(batch.shape[2:], self.mask_ratio, self.bands, None, batch.device)
+        steps = None if spacing is None or len(spacing) == 0 else [float(step) for step in spacing]
+        band = HighBand(batch.shape[2:], self.mask_ratio, self.bands, steps, batch.device)
         return batch_as_slices(impose_profile(batch, profile, band), image.ndim)

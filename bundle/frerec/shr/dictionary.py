@@ -85,7 +85,7 @@ class ImposeProfiled(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return a copy of ``data`` with the profile imposed on ``keys``."""
         result = dict(data)
-        profile = result[self.reference_key].meta["frerec"]["shr"]["profile"]
+        drawn = result[self.reference_key].meta["frerec"]["shr"]
         for key in self.key_iterator(result):
-            result[key] = self.impose(result[key], profile)
+            result[key] = self.impose(result[key], drawn["profile"], drawn["spacing"])
         return result
