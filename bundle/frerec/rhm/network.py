@@ -7,10 +7,8 @@ Source: C. Liu et al., arXiv 2511.12301, stage 2 (RHM), on MONAI's Restormer blo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, cast
+from typing import cast
 
-import numpy as np
 import torch
 from monai.networks.blocks import Convolution, DownSample, UpSample
 from monai.networks.blocks.cablock import CABlock, FeedForward
@@ -20,56 +18,11 @@ from torch import nn
 from torch.nn import functional
 
 from frerec.errors import ConfigError, FreRecError
-from frerec.spectrum.bands import hermitian_weights, radius
+from frerec.rhm.presets import PRESETS, check_architecture
+from frerec.rhm.rings import ring_windows
 from frerec.spectrum.fourier import irfftn, rfftn
 
-# The paper fixes blocks and refinement; width and heads are Restormer's usual ones. "compact" is ours: it folds
-# 4 x 4 pixels into channels first, so that its costliest level has a sixteenth of the positions.
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {
-        "num_blocks": (2, 4, 6, 8), "num_refinement_blocks": 2, "width": 48, "heads": (1, 2, 4, 8),
-        "stem_stride": 1, "wide_decoder": True, "ffn_expansion": 2.66,
-    },
-    "compact": {
-        "num_blocks": (1, 1, 2), "num_refinement_blocks": 1, "width": 48, "heads": (1, 2, 4),
-        "stem_stride": 4, "wide_decoder": False, "ffn_expansion": 2.0,
-    },
-}  # fmt: skip
 HEAD_CHANNELS = 8
-
-
-@lru_cache(maxsize=16)
-def ring_windows(shape: tuple[int, ...], n_rings: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Soft rings over the half-plane of an image of size ``shape``.
-
-    Ring centres are evenly spaced from zero frequency to Nyquist and the rings are Gaussians of one spacing's
-    standard deviation, both in fractions of Nyquist: the same ring means the same detail at any image size, and
-    no ring is empty on a small one. Zero frequency is left out: the mean is not texture. Radii above 1 (corners)
-    belong to the last ring.
-
-    Args:
-        shape: spatial size of the image.
-        n_rings: number of rings, at least 2.
-        device: where the result lives.
-
-    Returns:
-        float32 tensors (F, n_rings) and (n_rings, F), F = coefficients of the half-plane: weights that average
-        over each ring (columns sum to 1), and weights that spread ring values over frequencies (columns sum
-        to 1, but 0 at zero frequency).
-    """
-    # computed outside torch: a tensor born in inference mode could not serve a later training step, and one born
-    # inside a trace would tie the cache to that trace
-    r = np.minimum(radius(shape).numpy().reshape(-1, 1), 1).astype(np.float64)
-    logits = -0.5 * ((r - np.linspace(0, 1, n_rings)) * (n_rings - 1)) ** 2
-    is_texture = r > 0
-    average = np.exp(logits - logits.max(0)) * hermitian_weights(shape).numpy().reshape(-1, 1) * is_texture
-    average /= np.maximum(average.sum(0), np.finfo(np.float64).tiny)
-    spread = np.exp(logits) / np.exp(logits).sum(1, keepdims=True) * is_texture
-    with torch.inference_mode(False):
-        return (
-            torch.from_numpy(average.astype(np.float32)).to(device),
-            torch.from_numpy(np.ascontiguousarray(spread.T, dtype=np.float32)).to(device),
-        )
 
 
 class ChannelNorm(nn.Module):
@@ -163,7 +116,7 @@ class FETBlock(nn.Module):
         self.attention = CABlock(spatial_dims, channels, heads, bias=False)
         self.fesa, self.fuse = None, None
         if fesa:
-            self.attention.project_out = nn.Identity()
+            self.attention.register_module("project_out", nn.Identity())
             self.fesa = FESA(spatial_dims, channels, n_rings, ring_reach)
             self.fuse = _conv(spatial_dims, 2 * channels, channels, 1)
         self.norm2 = ChannelNorm(spatial_dims, channels)
@@ -180,8 +133,12 @@ class FETBlock(nn.Module):
 
 
 def _conv(spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int) -> Convolution:
-    return Convolution(
-        spatial_dims, in_channels, out_channels, kernel_size=kernel_size, bias=False, conv_only=True
+    return Convolution(spatial_dims, in_channels, out_channels, kernel_size=kernel_size, bias=False, conv_only=True)
+
+
+def _up(spatial_dims: int, in_channels: int, out_channels: int, factor: int) -> UpSample:
+    return UpSample(
+        spatial_dims, in_channels, out_channels, factor, mode="pixelshuffle", bias=False, apply_pad_pool=False
     )
 
 
@@ -238,12 +195,13 @@ class FreRecNet(nn.Module):
         given = {
             "num_blocks": num_blocks, "num_refinement_blocks": num_refinement_blocks, "width": width,
             "heads": heads, "stem_stride": stem_stride, "wide_decoder": wide_decoder,
-            "ffn_expansion": ffn_expansion,
+            "ffn_expansion": ffn_expansion, "n_rings": n_rings, "ring_reach": ring_reach, "in_channels": in_channels,
+            "out_channels": out_channels,
         }  # fmt: skip
         if preset is not None and preset not in PRESETS:
             raise ConfigError("preset", preset, "unknown preset", f"Use one of {', '.join(PRESETS)}")
         s = PRESETS[preset or "compact"] | {k: v for k, v in given.items() if v is not None}
-        _check(spatial_dims, in_channels, out_channels, s, n_rings)
+        check_architecture(spatial_dims, s)
         self.spatial_dims, self.in_channels, self.out_channels = spatial_dims, in_channels, out_channels
         self.stem_stride, self.levels = s["stem_stride"], len(s["num_blocks"])
 
@@ -265,9 +223,7 @@ class FreRecNet(nn.Module):
         self.bottom = level(width * 2 ** (self.levels - 1), self.levels - 1, s["num_blocks"][-1])
         for n in reversed(range(self.levels - 1)):
             here = width * 2**n
-            self.ups.append(
-                UpSample(spatial_dims, 2 * here, here, mode="pixelshuffle", bias=False, apply_pad_pool=False)
-            )
+            self.ups.append(_up(spatial_dims, 2 * here, here, 2))
             wide = n == 0 and s["wide_decoder"]
             self.reduces.append(nn.Identity() if wide else _conv(spatial_dims, 2 * here, here, 1))
             last = 2 * here if wide else here
@@ -276,17 +232,11 @@ class FreRecNet(nn.Module):
         # the folded pixels are unfolded before the last convolution: a seam between them would be a checkerboard
         self.unfold: nn.Module = nn.Identity()
         if self.stem_stride > 1:
-            self.unfold = nn.Sequential(
-                UpSample(
-                    spatial_dims, last, HEAD_CHANNELS, scale_factor=self.stem_stride, mode="pixelshuffle", bias=False,
-                    apply_pad_pool=False,
-                ),
-                nn.GELU(),
-            )  # fmt: skip
+            self.unfold = nn.Sequential(_up(spatial_dims, last, HEAD_CHANNELS, self.stem_stride), nn.GELU())
             last = HEAD_CHANNELS
         self.output = _conv(spatial_dims, last, out_channels, 3)
         if in_channels == out_channels:
-            nn.init.zeros_(cast(torch.Tensor, self.output.conv.weight))
+            nn.init.zeros_(next(self.output.parameters()))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Recalibrate a batch.
@@ -317,7 +267,8 @@ class FreRecNet(nn.Module):
         for up, reduce, decoder in zip(self.ups, self.reduces, self.decoders, strict=True):
             features = decoder(reduce(torch.cat([up(features), skips.pop()], dim=1)))
         out = self.output(self.unfold(self.refinement(features)))
-        out = out[(..., *(slice(n) for n in shape))]
+        for axis, n in enumerate(shape, start=2):
+            out = out.narrow(axis, 0, n)
         return x + out if self.in_channels == self.out_channels else out
 
     def _pad(self, x: torch.Tensor) -> torch.Tensor:
@@ -329,28 +280,3 @@ class FreRecNet(nn.Module):
             if any(pads):
                 x = functional.pad(x, pads, mode="reflect" if max(pads) < n else "replicate")
         return x
-
-
-def _check(spatial_dims: int, in_channels: int, out_channels: int, s: dict[str, Any], n_rings: int) -> None:
-    def whole(value: Any) -> bool:
-        return isinstance(value, int) and value >= 1
-
-    if spatial_dims not in (2, 3):
-        raise ConfigError("spatial_dims", spatial_dims, "images have 2 or 3 spatial dimensions", "Use 2 or 3")
-    for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("stem_stride", s["stem_stride"])):
-        if not whole(value):
-            raise ConfigError(name, value, "not a whole number from 1 on", "Use 1 or more")
-    if not isinstance(n_rings, int) or n_rings < 2:
-        raise ConfigError("n_rings", n_rings, "FESA needs rings to compare", "Use 2 or more")
-    if len(s["num_blocks"]) < 2 or not all(whole(n) for n in s["num_blocks"]):
-        raise ConfigError("num_blocks", s["num_blocks"], "two or more levels of one or more blocks are needed",
-                          "Use a list like [2, 4, 6, 8]")  # fmt: skip
-    if len(s["heads"]) != len(s["num_blocks"]):
-        raise ConfigError("heads", s["heads"], f"{len(s['num_blocks'])} levels need as many numbers of heads",
-                          "Give one number for each level")  # fmt: skip
-    if not whole(s["width"]) or s["width"] % 2 ** (spatial_dims - 1):
-        raise ConfigError("width", s["width"], f"not a multiple of {2 ** (spatial_dims - 1)}", "Use such a number")
-    for n, heads in enumerate(s["heads"]):
-        if not whole(heads) or s["width"] * 2**n % heads:
-            raise ConfigError("heads", s["heads"], f"level {n} has {s['width'] * 2**n} channels, which {heads} heads "
-                              "do not divide", "Choose heads that divide the channels")  # fmt: skip

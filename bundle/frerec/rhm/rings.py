@@ -1,0 +1,50 @@
+"""Soft rings: the radius of a spectrum cut into overlapping windows that mean the same at any image size."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from frerec.spectrum.bands import hermitian_weights, radius
+
+
+def ring_windows(shape: tuple[int, ...], n_rings: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Soft rings over the half-plane of an image of size ``shape``, cached.
+
+    Ring centres are evenly spaced from zero frequency to Nyquist and the rings are Gaussians of one spacing's
+    standard deviation, both in fractions of Nyquist: the same ring means the same detail at any image size, and
+    no ring is empty on a small one. Zero frequency is left out: the mean is not texture. Radii above 1 (corners)
+    belong to the last ring.
+
+    Args:
+        shape: spatial size of the image.
+        n_rings: number of rings, at least 2.
+        device: where the result lives.
+
+    Returns:
+        float32 tensors (F, n_rings) and (n_rings, F), F = coefficients of the half-plane: weights that average
+        over each ring (columns sum to 1), and weights that spread ring values over frequencies (columns sum
+        to 1, but 0 at zero frequency).
+    """
+    # a cached tensor in one trace and a new one in the next would make the tracer see two different networks
+    return (_windows if torch.jit.is_tracing() else _cached_windows)(shape, n_rings, device)
+
+
+def _windows(shape: tuple[int, ...], n_rings: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    r = np.minimum(radius(shape).numpy().reshape(-1, 1), 1).astype(np.float64)
+    logits = -0.5 * ((r - np.linspace(0, 1, n_rings)) * (n_rings - 1)) ** 2
+    is_texture = r > 0
+    average = np.exp(logits - logits.max(0)) * hermitian_weights(shape).numpy().reshape(-1, 1) * is_texture
+    average /= np.maximum(average.sum(0), np.finfo(np.float64).tiny)
+    spread = np.exp(logits) / np.exp(logits).sum(1, keepdims=True) * is_texture
+    # a cached tensor born in inference mode could not serve a later training step
+    with torch.inference_mode(False):
+        return (
+            torch.from_numpy(average.astype(np.float32)).to(device),
+            torch.from_numpy(np.ascontiguousarray(spread.T, dtype=np.float32)).to(device),
+        )
+
+
+_cached_windows = lru_cache(maxsize=16)(_windows)
