@@ -1,0 +1,243 @@
+"""The audit as an ignite handler: collects while the evaluator runs, measures and writes when it is done."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+from frerec.errors import FreRecError, InputError
+from frerec.evaluation.collector import BankSpectra, CollectorSettings, GroupCollector
+from frerec.evaluation.comparison import ComparisonSettings, Half, compare, spectrum_bands
+from frerec.evaluation.dataset import AuditDataset
+from frerec.evaluation.features import FeatureNetwork
+from frerec.evaluation.groups import COMPARISONS, GROUPS
+from frerec.evaluation.neighbours import copy_check
+from frerec.evaluation.pictures import closest_pairs, example_strip
+from frerec.evaluation.report import write_report
+from frerec.evaluation.tables import metrics_rows, plain, write_bytes, write_csv
+from frerec.evaluation.verdict import verdicts
+from frerec.spectrum.power import ring_frequencies
+
+logger = logging.getLogger(__name__)
+
+#: Exit codes of a run, as for every command of the bundle.
+SOME_FAILED = 3
+
+
+class AuditHandler:
+    """Measures the groups of an audit and writes ``metrics.json``, ``metrics.csv``, ``report.html``, ``strip.png``.
+
+    Attach it to a :class:`monai.engines.SupervisedEvaluator` whose loader yields
+    :func:`frerec.evaluation.dataset.collate_audit` batches and whose network gives features.
+
+    Args:
+        dataset: the images.
+        network: the feature network, for its description.
+        output_dir: where the files go.
+        mask_ratio: where the high band begins, in fractions of Nyquist.
+        spatial_dims: 2 or 3.
+        n_rings: rings of the radial spectra.
+        bank_path: reference bank whose spectra stand for the real images where the audit has none.
+        cnn_epochs: epochs of the convolutional detector; 0 leaves it out.
+        cnn_images: most images a group it sees; 0 leaves it out.
+        examples: rows of the picture strip.
+        draws: bootstrap samples of every interval.
+        device: where the convolutional detector trains.
+        seed: seed of every random choice.
+        settings: what the user set, for the report and the command that repeats it.
+    """
+
+    def __init__(
+        self,
+        dataset: AuditDataset,
+        network: FeatureNetwork,
+        output_dir: str,
+        mask_ratio: float = 0.5,
+        spatial_dims: int = 2,
+        n_rings: int = 128,
+        bank_path: str | None = None,
+        cnn_epochs: int = 6,
+        cnn_images: int = 300,
+        examples: int = 4,
+        draws: int = 1000,
+        device: str = "cpu",
+        seed: int = 0,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.network = network
+        self.output_dir = Path(output_dir)
+        self.settings = dict(settings or {})
+        self.total = len(dataset.data)
+        self.comparing = ComparisonSettings(mask_ratio, spatial_dims, draws, cnn_epochs, str(device), seed)
+        self.real_of_bank = None
+        present = {item["group"] for item in dataset.data}
+        if "real" not in present:
+            self.real_of_bank, n_rings = _bank_spectra(bank_path)
+        collecting = CollectorSettings(spatial_dims, n_rings, cnn_images=cnn_images, seed=seed)
+        chosen = _example_names(dataset.data, examples)
+        self.groups = {name: GroupCollector(name, collecting, chosen) for name in GROUPS}
+        self.errors: list[dict[str, str]] = []
+        self.done = 0
+        self.started = 0.0
+        self.result: dict[str, Any] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Register with an evaluator."""
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.update)
+        engine.add_event_handler(Events.COMPLETED, self.finish)
+
+    def start(self, engine: Engine) -> None:
+        """Note when the run began, for the estimate of the time left."""
+        self.started = time.monotonic()
+        logger.info("audit: %d images", self.total)
+
+    def update(self, engine: Engine) -> None:
+        """Take in one batch and tell how far the run is."""
+        batch, features = engine.state.batch, engine.state.output["pred"]
+        for item, vector in zip(batch["items"], features, strict=True):
+            self.groups[item["group"]].add(item, vector)
+        for item in batch["errors"]:
+            self.errors.append({"image": item["image"], "group": item["group"], "reason": item["error"]})
+            logger.error("skipped: %s", item["error"])
+        before = self.done
+        self.done += len(batch["items"]) + len(batch["errors"])
+        step = max(self.total // 10, 1)
+        if self.done // step > before // step:
+            left = (time.monotonic() - self.started) / self.done * (self.total - self.done)
+            logger.info("audit: read %d/%d images, about %.0f s left", self.done, self.total, left)
+
+    def finish(self, engine: Engine) -> None:
+        """Compare the groups and write the results."""
+        result = self.measure()
+        result["verdicts"] = [verdict.asdict() for verdict in verdicts(result)]
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(plain(result), indent=1, allow_nan=False) + "\n"
+        write_bytes(self.output_dir / "metrics.json", text.encode())
+        write_csv(self.output_dir / "metrics.csv", metrics_rows(result))
+        strip = example_strip(self.groups, self.comparing.mask_ratio)
+        write_report(self.output_dir, result, strip, closest_pairs(result["copies"], self.dataset))
+        self.result = result
+        engine.state.metrics.update({f"{r['comparison']}/{r['measure']}": r["value"] for r in metrics_rows(result)})
+        for verdict in result["verdicts"]:
+            logger.info("%s %s %s", verdict["question"], verdict["answer"].upper() + ".", verdict["sentence"])
+        logger.info("audit: wrote %s", self.output_dir / "report.html")
+
+    def measure(self) -> dict[str, Any]:
+        """Everything measured, as nested dicts; maps and copy-check vectors are tensors.
+
+        Raises:
+            InputError: no readable image in the synthetic group, or in the real one.
+        """
+        for name in ("synthetic", "real"):
+            if not self._group(name):
+                reasons = [error["reason"] for error in self.errors if error["group"] == name]
+                raise InputError(
+                    self.settings.get(f"{name}_dir") or name,
+                    f"none of its {len(reasons)} images could be read, for example: {reasons[0] if reasons else '-'}",
+                    f"Set {name}_dir to a folder of readable images",
+                )
+        comparisons = {}
+        for name, judged, reference in COMPARISONS:
+            if name == "after" and not self._group(reference):
+                continue
+            if self._group(judged) and self._group(reference):
+                logger.info("audit: comparing %s with %s", judged, reference)
+                comparisons[name] = compare(self._group(judged), self._group(reference), self.comparing)
+        real = self._group("real")
+        if len(real) >= 4:
+            logger.info("audit: comparing two halves of the real images")
+            comparisons["floor"] = compare(Half(real, 0), Half(real, 1), self.comparing)
+        spectra = {g: spectrum_bands(self._group(g).radial("periodic")) for g in GROUPS[:4] if self._group(g)}
+        rings = len(next(iter(spectra.values()))["mean"])
+        return {
+            "groups": {name: len(self._group(name)) for name in GROUPS},
+            "real_source": "bank" if self.real_of_bank is not None else "images",
+            "mask_ratio": self.comparing.mask_ratio,
+            "spatial_dims": self.comparing.spatial_dims,
+            "frequencies": ring_frequencies(rings, self.comparing.spatial_dims).tolist(),
+            "spectra": spectra,
+            "comparisons": comparisons,
+            "fidelity": {
+                side: self.groups[group].fidelity.aggregate()
+                for side, group in (("synthetic", "recalibrated"), ("real", "recalibrated_real"))
+                if self.groups[group]
+            },
+            "feature_space": self.network.description,
+            "copies": self._copies(),
+            "skipped": self.errors,
+            "settings": self.settings,
+        }
+
+    def _group(self, name: str) -> Any:
+        return self.real_of_bank if name == "real" and self.real_of_bank is not None else self.groups[name]
+
+    def _copies(self) -> dict[str, Any]:
+        training, real = self.groups["training"], self.groups["real"]
+        references = training if len(training) else real
+        if not len(references):
+            return {}
+        held_out = real.thumbnails.get_buffer() if len(training) and len(real) else None
+        result: dict[str, Any] = {"against": references.group, "n_reference": len(references)}
+        for name in ("synthetic", "recalibrated"):
+            if not len(self.groups[name]):
+                continue
+            found = copy_check(self.groups[name].thumbnails.get_buffer(), references.thumbnails.get_buffer(), held_out)
+            order = found["correlation"].argsort(descending=True, stable=True)[:5].tolist()
+            closest = sorted({*order, *found["suspects"][:20]}, key=lambda i: -float(found["correlation"][i]))
+            result[name] = {
+                "n": len(self.groups[name]),
+                "suspects": len(found["suspects"]),
+                "threshold": found["threshold"],
+                "held_out_maximum": found["held_out_maximum"],
+                "held_out_median": found["held_out_median"],
+                "median": float(found["correlation"].median()),
+                "closest": [
+                    {
+                        "image": self.groups[name].items[i]["image"],
+                        "nearest": references.items[int(found["nearest"][i])]["image"],
+                        "correlation": float(found["correlation"][i]),
+                        "suspect": i in found["suspects"],
+                    }
+                    for i in closest
+                ],
+            }
+        return result
+
+    def exit(self) -> None:
+        """End the program with a code that tells skipped images, after everything was written.
+
+        Raises:
+            SystemExit: with :data:`SOME_FAILED` where an image was skipped.
+        """
+        if self.errors:
+            logger.error("audit: %d of %d images were skipped; metrics.json lists them", len(self.errors), self.total)
+            raise SystemExit(SOME_FAILED)
+
+
+def _bank_spectra(bank_path: str | None) -> tuple[BankSpectra, int]:
+    # the bank brings in retrieval and its dependencies, which an audit of images does without
+    from frerec.shr.bank import ReferenceBank
+
+    if not bank_path:
+        raise FreRecError("real_dir, datalist and bank_path are all empty: there is nothing real to hold against.")
+    bank = ReferenceBank.open(bank_path)
+    return BankSpectra(bank.profiles), bank.info.n_rings
+
+
+def _example_names(items: list[dict[str, Any]], count: int) -> list[str]:
+    """Names spread over the synthetic and the real images, preferring those that were recalibrated."""
+    chosen: list[str] = []
+    for source, derived in (("synthetic", "recalibrated"), ("real", "recalibrated_real")):
+        names = sorted({i["name"] for i in items if i["group"] == derived})
+        names = names or sorted({i["name"] for i in items if i["group"] == source})
+        share = count if source == "synthetic" else max(count // 2, 1)
+        chosen += [names[(2 * k + 1) * len(names) // (2 * share)] for k in range(min(share, len(names)))]
+    return chosen

@@ -1,0 +1,119 @@
+"""Distances between two sets in a feature space: FID, KID, precision, recall, density, coverage.
+
+None of these is an Inception number unless the feature space is Inception's. Compare them only between sets
+measured with the same feature network.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from monai.metrics import FIDMetric, Metric
+
+
+def polynomial_mmd(x: torch.Tensor, y: torch.Tensor) -> float:
+    """Unbiased squared maximum mean discrepancy with the cubic kernel (x.y / F + 1)^3 of KID.
+
+    Source: Binkowski et al., "Demystifying MMD GANs", ICLR 2018, equation 4 and section 3.
+
+    Args:
+        x: float64 (N, F).
+        y: float64 (M, F).
+
+    Returns:
+        The estimate; near 0, either side of it, for samples of one distribution.
+    """
+    kernel_xx, kernel_yy, kernel_xy = ((a @ b.T / x.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
+    n, m = len(x), len(y)
+    within_x = (kernel_xx.sum() - kernel_xx.diagonal().sum()) / (n * (n - 1))
+    within_y = (kernel_yy.sum() - kernel_yy.diagonal().sum()) / (m * (m - 1))
+    return float(within_x + within_y - 2 * kernel_xy.mean())
+
+
+class KIDMetric(Metric):
+    """Kernel distance over random subsets of features.
+
+    Args:
+        subsets: number of subsets.
+        subset_size: features a subset; the smaller set halved where that is less.
+        seed: seed of the subsets.
+    """
+
+    def __init__(self, subsets: int = 50, subset_size: int = 200, seed: int = 0) -> None:
+        self.subsets = subsets
+        self.subset_size = subset_size
+        self.seed = seed
+
+    def __call__(self, y_pred: torch.Tensor, y: torch.Tensor) -> dict[str, Any]:  # type: ignore[override]
+        """Distance of features (N, F) and (M, F): ``value`` on all of them, ``std`` between the subsets."""
+        x, y = y_pred.double(), y.double()
+        rng = np.random.default_rng(self.seed)
+        size = max(2, min(self.subset_size, len(x) // 2, len(y) // 2))
+        values = [
+            polynomial_mmd(x[rng.permutation(len(x))[:size]], y[rng.permutation(len(y))[:size]])
+            for _ in range(self.subsets)
+        ]
+        limit = 5000
+        value = polynomial_mmd(x[rng.permutation(len(x))[:limit]], y[rng.permutation(len(y))[:limit]])
+        return {"value": value, "std": float(np.std(values)), "subset_size": size}
+
+
+class PRDCMetric(Metric):
+    """Precision, recall, density and coverage by k nearest neighbours.
+
+    Sources: Kynkaanniemi et al., "Improved precision and recall", NeurIPS 2019; Naeem et al., "Reliable fidelity
+    and diversity metrics", ICML 2020, equations 3 and 4.
+
+    Args:
+        neighbours: k.
+        limit: at most this many features a side, drawn with the seed; bounds memory.
+        seed: seed of the draw.
+    """
+
+    def __init__(self, neighbours: int = 5, limit: int = 4000, seed: int = 0) -> None:
+        self.neighbours = neighbours
+        self.limit = limit
+        self.seed = seed
+
+    def __call__(self, y_pred: torch.Tensor, y: torch.Tensor) -> dict[str, float]:  # type: ignore[override]
+        """Measures of synthetic features (N, F) against real ones (M, F), each from 0, density unbounded above."""
+        rng = np.random.default_rng(self.seed)
+        fake, real = (x[np.sort(rng.permutation(len(x))[: self.limit])].double() for x in (y_pred, y))
+        k = min(self.neighbours, len(real) - 1, len(fake) - 1)
+        # the nearest of an image in its own set is itself
+        real_radius = _distances(real, real).kthvalue(k + 1, dim=1).values
+        fake_radius = _distances(fake, fake).kthvalue(k + 1, dim=1).values
+        across = _distances(real, fake)
+        inside_real = across <= real_radius[:, None]
+        return {
+            "precision": float(inside_real.any(0).double().mean()),
+            "recall": float((across <= fake_radius[None]).any(1).double().mean()),
+            "density": float(inside_real.double().sum(0).mean() / k),
+            "coverage": float((across.min(1).values <= real_radius).double().mean()),
+            "neighbours": k,
+        }
+
+
+def _distances(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    # the matrix-product shortcut rounds the distance of an image to itself away from 0
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def distribution_measures(y_pred: torch.Tensor, y: torch.Tensor, seed: int = 0) -> dict[str, Any]:
+    """FID (MONAI), KID and PRDC of features (N, F) against reference features (M, F).
+
+    Returns:
+        Dict with ``fid``, ``kid``, ``kid_std``, ``precision``, ``recall``, ``density``, ``coverage`` and the numbers
+        of images ``n``, ``n_reference``.
+    """
+    kid = KIDMetric(seed=seed)(y_pred, y)
+    return {
+        "fid": max(float(FIDMetric()(y_pred.double(), y.double())), 0.0),
+        "kid": kid["value"],
+        "kid_std": kid["std"],
+        **PRDCMetric(seed=seed)(y_pred, y),
+        "n": len(y_pred),
+        "n_reference": len(y),
+    }

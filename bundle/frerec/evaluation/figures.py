@@ -1,0 +1,246 @@
+"""The figures of the report, as SVG or PNG bytes; the same result gives the same bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from frerec.spectrum.power import ring_frequencies
+
+COLOURS = {
+    "real": "#333333",
+    "synthetic": "#c8374a",
+    "recalibrated": "#00708a",
+    "recalibrated_real": "#d1901f",
+}
+LABELS = {
+    "real": "real",
+    "synthetic": "synthetic",
+    "recalibrated": "recalibrated synthetic",
+    "recalibrated_real": "recalibrated real",
+}
+COMPARISON_LABELS = {
+    "before": "synthetic against real (before)",
+    "after": "recalibrated synthetic against recalibrated real (after)",
+    "after_against_untouched_real": "recalibrated synthetic against untouched real",
+    "change_of_real": "recalibrated real against real",
+    "floor": "two halves of the real set (chance)",
+}
+COMPARISON_COLOURS = {
+    "before": COLOURS["synthetic"],
+    "after": COLOURS["recalibrated"],
+    "after_against_untouched_real": "#6a5acd",
+    "change_of_real": COLOURS["recalibrated_real"],
+    "floor": "#888888",
+}
+DETECTOR_LABELS = {
+    "radial_high": "high band",
+    "radial_high_hann": "high band, Hann window",
+    "radial_whole": "whole spectrum",
+    "radial_whole_hann": "whole spectrum, Hann window",
+    "cnn": "small CNN on pixels",
+}
+_STYLE = {
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#999999",
+    "axes.labelcolor": "#333333",
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "legend.frameon": False,
+    "svg.hashsalt": "frerec",
+}
+
+
+def _svg(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None})
+    return stream.getvalue()
+
+
+def _mark_high_band(axes: Any, mask_ratio: float, end: float) -> None:
+    axes.axvspan(mask_ratio, end, color="#eef3f6", zorder=0)
+    axes.set_xlim(0, end)
+    axes.set_xlabel("spatial frequency (fraction of Nyquist)")
+
+
+def spectra_figure(result: Mapping[str, Any]) -> bytes:
+    """Mean radial spectra with the range of the middle half and of nine tenths of the images, as SVG."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(5.6, 4.4))
+        axes = figure.subplots()
+        for group, bands in result["spectra"].items():
+            x = _frequencies(result, len(bands["mean"]))
+            colour = COLOURS[group]
+            axes.fill_between(x, bands["p05"], bands["p95"], color=colour, alpha=0.08, linewidth=0)
+            axes.fill_between(x, bands["p25"], bands["p75"], color=colour, alpha=0.16, linewidth=0)
+            axes.plot(x, bands["mean"], color=colour, label=LABELS[group], linewidth=1.6)
+        _mark_high_band(axes, result["mask_ratio"], float(x[-1]))
+        axes.set_ylabel("log10 power")
+        axes.legend(loc="upper right", fontsize=10)
+        return _svg(figure)
+
+
+def _frequencies(result: Mapping[str, Any], n_rings: int) -> np.ndarray:
+    return ring_frequencies(n_rings, result["spatial_dims"]).numpy()
+
+
+def difference_figure(result: Mapping[str, Any]) -> bytes:
+    """Difference of mean log10 power from the reference along the radius, before and after, as SVG."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(5.6, 3.6))
+        axes = figure.subplots()
+        pairs = {"before": ("synthetic", "real"), "after": ("recalibrated", "recalibrated_real")}
+        if "recalibrated_real" not in result["spectra"]:
+            pairs = {"before": pairs["before"], "after_against_untouched_real": ("recalibrated", "real")}
+        x = np.asarray(result["frequencies"])
+        for name, (judged, reference) in pairs.items():
+            if judged in result["spectra"] and reference in result["spectra"]:
+                mean = np.subtract(result["spectra"][judged]["mean"], result["spectra"][reference]["mean"])
+                axes.plot(x, mean, color=COMPARISON_COLOURS[name], label=name.split("_")[0], linewidth=1.8)
+        axes.axhline(0, color="#333333", linewidth=0.8)
+        _mark_high_band(axes, result["mask_ratio"], float(x[-1]))
+        axes.set_ylabel("difference in log10 power")
+        axes.legend(fontsize=10)
+        return _svg(figure)
+
+
+def detector_figure(result: Mapping[str, Any]) -> bytes | None:
+    """AUC of every detector in every comparison with its interval, as SVG; None where none was run."""
+    rows: list[tuple[str, list[tuple[str, Mapping[str, Any]]]]] = []
+    for detector, label in DETECTOR_LABELS.items():
+        found = [
+            (name, comparison["detector"][detector])
+            for name, comparison in result["comparisons"].items()
+            if detector in comparison.get("detector", {})
+        ]
+        if found:
+            rows.append((label, found))
+    if not rows:
+        return None
+    with mpl.rc_context(_STYLE):
+        lines = sum(len(found) for _, found in rows)
+        figure = Figure(figsize=(5.6, 1.3 + 0.2 * lines + 0.3 * len(rows)))
+        axes = figure.subplots()
+        position, ticks = 0.0, []
+        for label, found in rows:
+            start = position
+            for name, auc in found:
+                colour = COMPARISON_COLOURS[name]
+                axes.plot([auc["low"], auc["high"]], [position] * 2, color=colour, linewidth=2.2)
+                shown = COMPARISON_LABELS[name] if label == rows[0][0] else None
+                axes.plot(auc["value"], position, "o", color=colour, markersize=6, label=shown)
+                position += 1
+            ticks.append(((start + position - 1) / 2, label))
+            position += 1
+        axes.axvline(0.5, color="#333333", linewidth=0.8, linestyle=":")
+        axes.set_yticks([tick for tick, _ in ticks], [label for _, label in ticks])
+        axes.set_xlim(min(0.3, *(auc["low"] for _, found in rows for _, auc in found)), 1.02)
+        axes.invert_yaxis()
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel("AUC (0.5: cannot tell, 1: always tells)")
+        axes.legend(loc="upper center", bbox_to_anchor=(0.35, -0.6 / figure.get_size_inches()[1] * 1.4), fontsize=9)
+        return _svg(figure)
+
+
+def map_figure(result: Mapping[str, Any]) -> bytes | None:
+    """Two-dimensional difference spectra before and after, on one colour scale, as PNG; None without images."""
+    names = [n for n in ("before", "after", "after_against_untouched_real") if "map" in result["comparisons"].get(n, {})]
+    names = names[:2]
+    if not names:
+        return None
+    maps = [result["comparisons"][name]["map"] for name in names]
+    limit = max(float(np.quantile(np.abs(m["difference"].numpy()), 0.995)) for m in maps)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(2.75 * len(maps) + 0.5, 3.1), dpi=150, layout="constrained")
+        all_axes = figure.subplots(1, len(maps), squeeze=False)[0]
+        for axes, name, found in zip(all_axes, names, maps, strict=True):
+            picture = axes.imshow(
+                found["difference"].numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit, extent=(-1, 1, 1, -1)
+            )
+            axes.set_title(name.split("_")[0], fontsize=11)
+            axes.set_xticks([-1, 0, 1])
+            axes.set_yticks([-1, 0, 1])
+            axes.spines[:].set_visible(False)
+        figure.colorbar(picture, ax=list(all_axes), shrink=0.85, label="log10 power, minus reference")
+        return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()
+
+
+def _picture(image: torch.Tensor) -> np.ndarray:
+    pixels = image.clamp(0, 1).permute(1, 2, 0).numpy()
+    return pixels[..., 0] if pixels.shape[-1] not in (3, 4) else pixels[..., :3]
+
+
+def strip_figure(rows: Sequence[Mapping[str, Any]], mask_ratio: float) -> bytes:
+    """Picture strip as PNG: input, after SHR where known, after FreRec, difference, radial spectra.
+
+    Args:
+        rows: dicts with ``title`` and the images ``input`` and, where known, ``shr``, ``frerec``, each (C, H, W) on a
+            nominal [0, 1] range, and ``spectra``, a dict of label to (colour, log10 power (R,)).
+        mask_ratio: where the high band begins.
+    """
+    has_shr = any("shr" in row for row in rows)
+    columns = ["input", *(["shr"] if has_shr else []), "frerec", "difference", "spectra"]
+    titles = {"input": "input", "shr": "after SHR", "frerec": "after FreRec", "difference": "difference", "spectra": ""}
+    with mpl.rc_context({**_STYLE, "font.size": 9}):
+        figure = Figure(figsize=(1.9 * len(columns) + 0.5, 1.95 * len(rows) + 0.2), dpi=150, layout="constrained")
+        grid = figure.subplots(len(rows), len(columns), squeeze=False)
+        for axes_row, row in zip(grid, rows, strict=True):
+            for axes, column in zip(axes_row, columns, strict=True):
+                if column == "spectra":
+                    _strip_spectra(axes, row["spectra"], mask_ratio)
+                    continue
+                axes.set_xticks([])
+                axes.set_yticks([])
+                axes.spines[:].set_visible(False)
+                if axes_row is grid[0]:
+                    axes.set_title(titles[column], fontsize=10)
+                if column == "input":
+                    axes.set_ylabel(row["title"], fontsize=8, color="#555555")
+                if column == "difference" and "frerec" in row:
+                    change = (row["frerec"] - row["input"]).mean(0).numpy()
+                    axes.imshow(change, cmap="RdBu_r", vmin=-0.1, vmax=0.1)
+                elif column in row:
+                    axes.imshow(_picture(row[column]), cmap="gray", vmin=0, vmax=1)
+        return _png(figure)
+
+
+def _strip_spectra(axes: Any, spectra: Mapping[str, tuple[str, np.ndarray]], mask_ratio: float) -> None:
+    for label, (colour, power) in spectra.items():
+        x = np.linspace(0, np.sqrt(2), 2 * len(power) + 1)[1::2]
+        axes.plot(x, power, color=colour, linewidth=1, label=label)
+    axes.axvline(mask_ratio, color="#999999", linewidth=0.6, linestyle=":")
+    axes.tick_params(labelsize=7)
+    axes.set_box_aspect(1)
+    axes.legend(fontsize=6.5, loc="upper right", handlelength=1)
+
+
+def pairs_figure(pairs: Sequence[tuple[torch.Tensor, torch.Tensor, str]]) -> bytes:
+    """Outputs above the training images nearest to them, as PNG; each pair is (output, nearest, title)."""
+    with mpl.rc_context({**_STYLE, "font.size": 9}):
+        figure = Figure(figsize=(1.6 * len(pairs) + 0.3, 3.5), dpi=130, layout="constrained")
+        grid = figure.subplots(2, len(pairs), squeeze=False)
+        for column, (output, reference, title) in enumerate(pairs):
+            for row, image in enumerate((output, reference)):
+                axes = grid[row][column]
+                axes.imshow(_picture(image), cmap="gray", vmin=0, vmax=1)
+                axes.set_xticks([])
+                axes.set_yticks([])
+                axes.spines[:].set_visible(False)
+            grid[0][column].set_title(title, fontsize=9)
+        grid[0][0].set_ylabel("output")
+        grid[1][0].set_ylabel("nearest real")
+        return _png(figure)
