@@ -17,20 +17,20 @@ through it unharmed. ``Source.from_meta`` is its inverse. The keys:
 
 Keys of ``details`` for every format:
 
-=====================  ==================================================================================================
+=====================  =================================================================================================
 ``warnings``           list of sentences about what was unusual but could be read; no value from a header but sizes
 ``channels``           channels of the loaded array; ``replicated`` is true when three equal channels became one
-``range``              the intensity ranges that ``NormalizeRange`` chooses from, in physical units; see ``intensity.py``
+``range``              the intensity ranges that ``NormalizeRange`` chooses from, in physical units; see ``intensity``
 ``shape``              shape of the loaded array, channel first
 ``dtype``              numpy type string of the stored values, with byte order, for example ``>i2``
 ``last_axis``          meaning of the third spatial axis: ``none`` (2-D), ``slice`` or ``frame`` (time, views)
 ``spacing``            millimetres per voxel along each spatial axis of the array (1.0 where the file states none)
 ``geometry``           ``patient``: the affine is in patient coordinates; ``pixel``: only spacing is known
-=====================  ==================================================================================================
+=====================  =================================================================================================
 
 DICOM and DICOM series add:
 
-=====================  ==================================================================================================
+=====================  =================================================================================================
 ``files``              one ``{"path", "sha256"}`` per file, in slice order (single files: one entry)
 ``frame_order``        for each position on the third axis the frame's index in its file (multi-frame objects only)
 ``modality``           (0008,0060); ``sop_class_uid``: (0008,0016); ``transfer_syntax_uid``: (0002,0010)
@@ -38,9 +38,9 @@ DICOM and DICOM series add:
 ``inverted``           true when MONOCHROME1 was turned into brighter-is-higher; undone by ``to_stored``
 ``value_rule``         ``identity``, ``rescale``, ``lut`` (Modality LUT), ``ybr`` or ``palette``
 ``padding``            ``[low, high]`` stored values that mean "no pixel here", or null
-=====================  ==================================================================================================
+=====================  =================================================================================================
 
-NIfTI adds ``file_shape`` (as in the header, with trailing singletons), ``slope``, ``intercept`` and ``version`` (1 or 2).
+NIfTI adds ``file_shape`` (as in the header, with trailing singletons), ``slope``, ``intercept``, ``version`` (1 or 2).
 Pictures add ``mode`` (Pillow's), ``alpha`` (true when an alpha channel is kept aside) and ``palette`` (true when a
 palette was resolved to its gray or colour values).
 

@@ -19,8 +19,8 @@ class StoredPixels:
 
     Args:
         path: the original file, whose header the writer copies.
-        array: stored values. DICOM: shaped as pydicom's ``pixel_array``, ([frames,] rows, columns[, samples]), frames in
-            the file's own order. NIfTI: shaped as in the header, before ``scl_slope``, in the file's byte order.
+        array: stored values. DICOM: shaped as pydicom's ``pixel_array``, ([frames,] rows, columns[, samples]), frames
+            in the file's own order. NIfTI: shaped as in the header, before ``scl_slope``, in the file's byte order.
             Pictures: (rows, columns[, samples]) with the original alpha channel last where there was one.
         changed: whether any value differs from the original's.
         photometric: DICOM Photometric Interpretation of ``array``; it differs from the file's for compressed colour
@@ -70,7 +70,9 @@ def encode_integers(
         forbidden: closed interval of values with a meaning of their own (pixel padding); a result in it moves to the
             nearer side of it that is storable.
     """
-    rounded = np.clip(np.rint(values), low, high)
+    # 2**63 - 1 and the like are not float64 numbers: stay below them, or the cast overflows.
+    top = float(high) if int(float(high)) <= high else float(np.nextafter(float(high), 0.0))
+    rounded = np.clip(np.rint(values), low, top)
     if forbidden is not None:
         below, above = forbidden[0] - 1, forbidden[1] + 1
         inside = (rounded >= forbidden[0]) & (rounded <= forbidden[1])

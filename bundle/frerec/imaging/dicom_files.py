@@ -1,0 +1,123 @@
+"""Open DICOM files without a word about patients, and refuse objects that are no images."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from frerec.errors import InputError
+
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+# Objects that hold no picture, or one whose values are no intensities.
+_REFUSED = (
+    ("66.4", "a segmentation (SEG)"),
+    ("66.7", "a label map segmentation (SEG)"),
+    ("66", "raw data, a registration, fiducials or a surface"),
+    ("68", "a surface or scan"),
+    ("88", "a structured report (SR)"),
+    ("481.2", "an RT dose"),
+    ("481.3", "an RT structure set"),
+    ("481", "an RT object"),
+    ("9", "a waveform"),
+    ("11", "a presentation state"),
+    ("104", "an encapsulated document"),
+    ("91", "a set of annotations"),
+    ("90", "a content assessment"),
+)
+_PLANAR_RT_IMAGE = "481.1"
+_BY_MODALITY = {
+    "SEG": "a segmentation (SEG)",
+    "SR": "a structured report (SR)",
+    "KO": "a key object selection",
+    "PR": "a presentation state",
+    "RTSTRUCT": "an RT structure set",
+    "RTDOSE": "an RT dose",
+    "RTPLAN": "an RT plan",
+    "RTRECORD": "an RT treatment record",
+    "ANN": "a set of annotations",
+    "REG": "a registration",
+    "ECG": "a waveform",
+}
+_DAMAGED = "Fetch it again from where it came"
+
+
+class NotAnImageError(InputError):
+    """A sound DICOM object, or a file mistaken for one, that holds no image."""
+
+
+def read_dataset(path: Path, with_pixels: bool = True) -> Dataset:
+    """Read a DICOM file.
+
+    pydicom's warnings are silenced, because they quote values of the header.
+
+    Args:
+        path: the file.
+        with_pixels: False to stop before the pixel data.
+
+    Returns:
+        The data set, with a transfer syntax in its file meta information even where the file states none.
+
+    Raises:
+        InputError: not DICOM, truncated in its header, or an object that is no image.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = pydicom.dcmread(path, force=True, stop_before_pixels=not with_pixels)
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror or type(error).__name__})"
+        raise InputError(path, reason, "Check the path and its permissions") from error
+    except Exception as error:  # pydicom raises what the first malformed element happens to cause
+        raise InputError(path, "its DICOM header is truncated or malformed", _DAMAGED) from error
+    if not any(keyword in dataset for keyword in ("SOPClassUID", "Modality", "Rows", "PixelData")):
+        if "DirectoryRecordSequence" in dataset:
+            raise NotAnImageError(path, "this is a DICOMDIR, an index of files", "Give the folder of the images")
+        raise NotAnImageError(path, "not an image: it holds no attribute of a DICOM image", "Leave it out")
+    refuse_non_image(path, dataset)
+    _complete_transfer_syntax(path, dataset)
+    return dataset
+
+
+def refuse_non_image(path: Path, dataset: Dataset) -> None:
+    """Refuse objects that are no images by their SOP class, or by their modality where they state none.
+
+    Raises:
+        NotAnImageError: such an object.
+    """
+    kind = None
+    uid = str(dataset.get("SOPClassUID") or "")
+    if uid.startswith(_STORAGE):
+        tail = uid[len(_STORAGE) :]
+        if tail != _PLANAR_RT_IMAGE:
+            kind = next((text for key, text in _REFUSED if tail == key or tail.startswith(f"{key}.")), None)
+    kind = kind or _BY_MODALITY.get(str(dataset.get("Modality") or ""))
+    if kind is not None:
+        raise NotAnImageError(path, f"this is {kind}, not an image", "Leave it out: nothing in it can be recalibrated")
+
+
+def _complete_transfer_syntax(path: Path, dataset: Dataset) -> None:
+    if getattr(dataset, "file_meta", None) is None:
+        dataset.file_meta = FileMetaDataset()
+    if dataset.file_meta.get("TransferSyntaxUID"):
+        return
+    pixels = dataset.get("PixelData")
+    if isinstance(pixels, bytes) and pixels.startswith(b"\xfe\xff\x00\xe0"):
+        text = "it has compressed pixel data but states no transfer syntax"
+        raise InputError(path, text, "Fetch it again with its file meta information")
+    dataset.file_meta.TransferSyntaxUID = _uncompressed_syntax(dataset)
+
+
+def _uncompressed_syntax(dataset: Dataset) -> UID:
+    implicit, little = dataset.is_implicit_VR, dataset.is_little_endian
+    if implicit:
+        return ImplicitVRLittleEndian
+    return ExplicitVRLittleEndian if little else ExplicitVRBigEndian

@@ -1,0 +1,177 @@
+"""Where DICOM images lie in the patient: planes, their order in a volume, and the affine of an array."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+
+from frerec.errors import InputError
+from frerec.imaging.dicom_values import functional_group
+
+# Orientations of one volume agree to rounding of their decimal strings.
+_SAME_DIRECTION = 1e-3
+# Share of the slice spacing by which a slice may be off its place before the volume counts as having a gap.
+_GAP = 0.05
+_NOTICEABLE = 0.01
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Plane:
+    """An image plane in patient coordinates (LPS, millimetres; PS3.3 C.7.6.2.1.1).
+
+    Args:
+        position: centre of the first pixel.
+        along_row: unit vector in which the column index grows.
+        along_column: unit vector in which the row index grows.
+    """
+
+    position: npt.NDArray[np.float64]
+    along_row: npt.NDArray[np.float64]
+    along_column: npt.NDArray[np.float64]
+
+    @property
+    def normal(self) -> npt.NDArray[np.float64]:
+        """Unit vector perpendicular to the plane."""
+        return np.cross(self.along_row, self.along_column)
+
+
+def plane_of(dataset: Dataset, frame: int = 0) -> Plane | None:
+    """The plane of an image or of a frame, or None where it states none that is usable.
+
+    Args:
+        dataset: header.
+        frame: index from 0.
+    """
+    group = functional_group(dataset, "PlanePositionSequence", frame) or dataset
+    position = _numbers(group, "ImagePositionPatient", 3)
+    group = functional_group(dataset, "PlaneOrientationSequence", frame) or dataset
+    orientation = _numbers(group, "ImageOrientationPatient", 6)
+    if position is None or orientation is None:
+        return None
+    along_row, along_column = orientation[:3], orientation[3:]
+    lengths = np.linalg.norm(along_row), np.linalg.norm(along_column)
+    if abs(lengths[0] - 1) > 0.01 or abs(lengths[1] - 1) > 0.01 or abs(along_row @ along_column) > 0.01:
+        return None
+    return Plane(position, along_row / lengths[0], along_column / lengths[1])
+
+
+def pixel_spacing(dataset: Dataset, frame: int = 0) -> tuple[float, float] | None:
+    """Millimetres between rows and between columns, or None where the object states neither.
+
+    Projection images state the spacing at the detector where that in the patient is unknown.
+
+    Args:
+        dataset: header.
+        frame: index from 0.
+    """
+    group = functional_group(dataset, "PixelMeasuresSequence", frame) or dataset
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        values = _numbers(group, keyword, 2)
+        if values is not None and (values > 0).all():
+            return float(values[0]), float(values[1])
+    return None
+
+
+def slice_thickness(dataset: Dataset, frame: int = 0) -> float:
+    """Millimetres that a single slice stands for; 1.0 where unknown."""
+    group = functional_group(dataset, "PixelMeasuresSequence", frame) or dataset
+    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
+        values = _numbers(group, keyword, 1)
+        if values is not None and values[0] > 0:
+            return float(values[0])
+    return 1.0
+
+
+def affine_of(
+    plane: Plane | None, spacing: tuple[float, float], step: npt.NDArray[np.float64] | float
+) -> npt.NDArray[np.float64]:
+    """The affine of an array indexed (row, column, slice).
+
+    Args:
+        plane: of the first slice; None for a picture whose place is unknown.
+        spacing: millimetres between rows and between columns.
+        step: vector from one slice to the next in LPS, or its length along the plane's normal.
+
+    Returns:
+        (4, 4) matrix to RAS+ millimetres; without a plane only a scaling.
+    """
+    if plane is None:
+        return np.diag([spacing[0], spacing[1], float(np.linalg.norm(step)), 1.0])
+    affine = np.eye(4)
+    affine[:3, 0] = plane.along_column * spacing[0]
+    affine[:3, 1] = plane.along_row * spacing[1]
+    affine[:3, 2] = plane.normal * step if np.ndim(step) == 0 else step
+    affine[:3, 3] = plane.position
+    return _LPS_TO_RAS @ affine
+
+
+def order_planes(
+    path: Path, planes: Sequence[Plane], what: str
+) -> tuple[list[int], npt.NDArray[np.float64], list[str]]:
+    """Order the planes of a volume along their normal.
+
+    Args:
+        path: named in errors.
+        planes: at least two.
+        what: ``slices`` or ``frames``, for messages.
+
+    Returns:
+        The planes' indices in order, the vector in LPS from one slice to the next, and warnings.
+
+    Raises:
+        InputError: the planes are not parallel, share positions, or are unevenly spaced (a slice is missing).
+    """
+    first = planes[0]
+    for plane in planes:
+        turned = np.abs([plane.along_row - first.along_row, plane.along_column - first.along_column])
+        if turned.max() > _SAME_DIRECTION:
+            remedy = "Give each orientation a folder of its own"
+            raise InputError(path, f"its {what} are not parallel (a localizer or mixed series)", remedy)
+    positions = np.stack([plane.position for plane in planes])
+    heights = positions @ first.normal
+    order = [int(index) for index in np.argsort(heights, kind="stable")]
+    steps = np.diff(heights[order])
+    extent = float(heights.max() - heights.min())
+    if extent <= 0 or (steps < 1e-3 * extent / len(planes)).any():
+        raise InputError(path, _describe_repeats(heights, what), "Give each volume (time point, echo) its own folder")
+    step = (positions[order[-1]] - positions[order[0]]) / (len(planes) - 1)
+    ideal = positions[order[0]] + np.arange(len(planes))[:, None] * step
+    length = float(np.linalg.norm(step))
+    usual = float(np.median(steps))
+    uneven = float(np.abs(steps - usual).max()) / usual
+    if uneven > _GAP:
+        at = int(np.argmax(np.abs(steps - usual)))
+        text = (
+            f"its {what} are unevenly spaced: {steps[at]:.3f} mm between number {at + 1} and {at + 2} of "
+            f"{len(planes)}, {usual:.3f} mm elsewhere"
+        )
+        raise InputError(path, text, "Fetch the missing slices, or split the folder at the gap")
+    off = float(np.abs(positions[order] - ideal).max()) / length
+    warnings = []
+    if max(off, uneven) > _NOTICEABLE:
+        warnings.append(f"its {what} are off an even grid by up to {100 * max(off, uneven):.1f} % of their spacing")
+    return order, step, warnings
+
+
+def _describe_repeats(heights: npt.NDArray[np.float64], what: str) -> str:
+    places = Counter(np.round(heights, 3).tolist())
+    return f"4-D: its {len(heights)} {what} lie at {len(places)} positions, up to {max(places.values())} at one"
+
+
+def _numbers(group: Dataset, keyword: str, count: int) -> npt.NDArray[np.float64] | None:
+    value: Any = group.get(keyword)
+    if value is None or value == "":
+        return None
+    try:
+        numbers = np.asarray(value, np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        return None
+    return numbers if numbers.size == count and np.isfinite(numbers).all() else None

@@ -1,0 +1,146 @@
+"""Decoded pixel data of a DICOM object: its stored values, what they are, and which of them mean "no pixel"."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+
+from frerec.errors import InputError
+from frerec.imaging.dicom_decoders import decode
+
+PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
+_COLOUR = {
+    "RGB": "RGB",
+    # The codecs of JPEG 2000 undo its two colour transforms themselves.
+    "YBR_RCT": "RGB",
+    "YBR_ICT": "RGB",
+    "YBR_FULL": "YBR_FULL",
+    # Decoders bring the subsampled chroma to full resolution.
+    "YBR_FULL_422": "YBR_FULL",
+}
+_NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
+
+
+@dataclass(frozen=True)
+class DicomPixels:
+    """Decoded stored values of one object.
+
+    Args:
+        stored: (frames, rows, columns, samples), native byte order.
+        photometric: what ``stored`` is: MONOCHROME1, MONOCHROME2, RGB, YBR_FULL or PALETTE COLOR.
+        bits_stored: significant bits of integer values.
+        keyword: element the values came from.
+    """
+
+    stored: npt.NDArray[Any]
+    photometric: str
+    bits_stored: int
+    keyword: str
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Smallest and largest storable integer."""
+        if self.stored.dtype.kind == "i":
+            return -(1 << (self.bits_stored - 1)), (1 << (self.bits_stored - 1)) - 1
+        return 0, (1 << self.bits_stored) - 1
+
+
+def check_attributes(path: Path, dataset: Dataset) -> str:
+    """Refuse an object whose attributes describe no image that is read here.
+
+    Args:
+        path: named in errors.
+        dataset: header and pixel data.
+
+    Returns:
+        The keyword of its pixel data element.
+
+    Raises:
+        InputError: no pixel data, or an attribute that its decoding needs is missing or not supported.
+    """
+    keyword = next((name for name in PIXEL_KEYWORDS if name in dataset), None)
+    if keyword is None:
+        raise InputError(path, "it has no pixel data", "Leave it out, or fetch it again if it should have")
+    missing = [name for name in _NEEDED if dataset.get(name) in (None, "")]
+    if keyword == "PixelData" and dataset.get("PixelRepresentation") is None:
+        missing.append("PixelRepresentation")
+    if missing:
+        raise InputError(path, f"it lacks {', '.join(missing)}", "Fetch it again or repair its header")
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    if rows == 0 or columns == 0 or len(dataset[keyword].value or b"") == 0:
+        raise InputError(path, f"zero-size image ({rows} x {columns})", "Fetch or export it again")
+    photometric, samples = str(dataset.PhotometricInterpretation), int(dataset.SamplesPerPixel)
+    wanted = 1 if photometric in (*_MONOCHROME, "PALETTE COLOR") else 3 if photometric in _COLOUR else 0
+    if wanted == 0:
+        text = f"photometric interpretation {photometric[:16]!r} is not supported"
+        raise InputError(path, text, "Convert it to MONOCHROME2 or RGB")
+    if samples != wanted:
+        text = f"{photometric} with {samples} samples per pixel contradicts itself"
+        raise InputError(path, text, "Repair its header")
+    if int(dataset.BitsAllocated) == 1:
+        raise InputError(path, "it has only 1 bit per pixel", "Leave it out: a mask is not an image to recalibrate")
+    return keyword
+
+
+def decode_pixels(path: Path, dataset: Dataset) -> DicomPixels:
+    """Decode all frames of an object.
+
+    Args:
+        path: named in errors.
+        dataset: as read by ``dicom_files.read_dataset``.
+
+    Raises:
+        InputError: see ``check_attributes`` and ``dicom_decoders.decode``.
+    """
+    keyword = check_attributes(path, dataset)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        array, photometric = decode(path, dataset)
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    shape = (frames, int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel))
+    if array.size != np.prod(shape):
+        text = f"its pixel data holds {array.size} values, but {' x '.join(map(str, shape))} are declared"
+        raise InputError(path, text, "Fetch it again: it is truncated or its header is wrong")
+    stored = np.ascontiguousarray(array.reshape(shape)).astype(array.dtype.newbyteorder("="), copy=False)
+    bits = 8 * stored.dtype.itemsize
+    if keyword == "PixelData":
+        bits = min(int(dataset.get("BitsStored") or bits), bits)
+        stored = _significant_bits(stored, bits)
+    return DicomPixels(stored, _COLOUR.get(photometric, photometric), bits, keyword)
+
+
+def _significant_bits(stored: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:
+    """Clear the bits above Bits Stored, which may hold overlays, and extend the sign (PS3.5 8.1.1)."""
+    shift = 8 * stored.dtype.itemsize - bits
+    if shift == 0 or stored.dtype.kind not in "iu":
+        return stored
+    return np.right_shift(np.left_shift(stored, shift), shift)
+
+
+def padding_range(dataset: Dataset, pixels: DicomPixels) -> tuple[int, int] | None:
+    """The stored values that mean "no pixel here" (PS3.3 C.7.5.1.1.2); gray images only.
+
+    Args:
+        dataset: header.
+        pixels: decoded values, for their type.
+
+    Returns:
+        A closed interval, or None.
+    """
+    value = dataset.get("PixelPaddingValue")
+    if value in (None, "") or pixels.photometric not in _MONOCHROME or pixels.keyword != "PixelData":
+        return None
+    limit = dataset.get("PixelPaddingRangeLimit")
+    ends = [int(value), int(limit) if limit not in (None, "") else int(value)]
+    low, high = pixels.limits
+    # A header may state the bit pattern of a signed value as unsigned, or the reverse.
+    span = 1 << pixels.bits_stored
+    ends = [end if low <= end <= high else (end - low) % span + low for end in ends]
+    return min(ends), max(ends)

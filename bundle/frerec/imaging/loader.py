@@ -1,0 +1,131 @@
+"""One loader for every kind of medical image that is read: DICOM, DICOM series, NIfTI and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Transform
+from monai.utils.enums import SpaceKeys
+
+from frerec.errors import InputError
+from frerec.imaging.dicom_reader import read_dicom
+from frerec.imaging.dicom_series import read_series
+from frerec.imaging.formats import detect_format
+from frerec.imaging.nifti_reader import read_nifti
+from frerec.imaging.picture_reader import read_picture
+from frerec.imaging.reading import Reading
+from frerec.imaging.source import Source
+
+
+class LoadMedicalImage(Transform):
+    """Load an image as a channel-first MetaTensor in physical units.
+
+    The result is float32, (C, H, W) or (C, H, W, D), row-major: the first spatial axis runs down the rows, the second
+    along the columns, the third over slices (or frames, see ``frerec.imaging.source``). Colour is RGB. ``meta`` holds
+
+    - ``affine``, ``original_affine``: (4, 4) float64, array indices to RAS+ millimetres; ``space``: RAS
+    - ``spacing``: millimetres per voxel along each spatial axis; ``spatial_shape``; ``filename_or_obj``
+    - ``frerec``: ``{"source": ...}``, all that a writer needs; see ``frerec.imaging.source``
+
+    The format is told by content. A folder is read as a DICOM series.
+
+    Args:
+        root: folder that ``relative_path`` in the source is relative to; None for the bare name.
+        channels: wanted number of channels. Gray saved as three equal channels is loaded as one when 1 is wanted;
+            any other difference is refused. None accepts what the file has.
+    """
+
+    def __init__(self, root: str | PathLike[str] | None = None, channels: int | None = None) -> None:
+        self.root = Path(root).absolute() if root else None
+        self.channels = channels
+
+    def __call__(self, path: str | PathLike[str]) -> MetaTensor:
+        """Load one image.
+
+        Args:
+            path: a file, or a folder that holds one DICOM series.
+
+        Raises:
+            InputError: whatever makes the image unusable, in one line with the remedy.
+        """
+        place = Path(path).absolute()
+        reading = read_image(place, self.channels)
+        source = Source(str(place), self._relative(place), reading.sha256, reading.format, reading.details)
+        return _as_metatensor(reading, source)
+
+    def _relative(self, path: Path) -> str:
+        if self.root is not None and path.is_relative_to(self.root):
+            return path.relative_to(self.root).as_posix()
+        return path.name
+
+
+class LoadMedicalImaged(MapTransform):
+    """Dictionary version of ``LoadMedicalImage``.
+
+    Args:
+        keys: keys whose paths are replaced by the loaded images.
+        root: as in ``LoadMedicalImage``.
+        channels: as in ``LoadMedicalImage``.
+        allow_missing_keys: do not fail where a key is missing.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        root: str | PathLike[str] | None = None,
+        channels: int | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.load = LoadMedicalImage(root, channels)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Load the images named under the keys; see ``LoadMedicalImage``."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            result[key] = self.load(result[key])
+        return result
+
+
+def read_image(path: Path, channels: int | None = None) -> Reading:
+    """Read a file or series folder with the reader for its format.
+
+    Args:
+        path: a file or folder.
+        channels: as in ``LoadMedicalImage``.
+
+    Raises:
+        InputError: whatever makes the image unusable.
+    """
+    if path.is_dir():
+        return read_series(path, channels)
+    if not path.exists():
+        raise InputError(path, "no such file", "Check the path")
+    if not path.is_file():
+        raise InputError(path, "neither a file nor a folder", "Give an image file or a DICOM series folder")
+    kind = detect_format(path)
+    if kind == "dicom":
+        return read_dicom(path, channels)
+    if kind == "nifti":
+        return read_nifti(path, channels)
+    return read_picture(path, kind, channels)
+
+
+def _as_metatensor(reading: Reading, source: Source) -> MetaTensor:
+    affine = torch.as_tensor(reading.affine, dtype=torch.float64)
+    meta = {
+        "filename_or_obj": source.path,
+        "original_affine": reading.affine.copy(),
+        "space": SpaceKeys.RAS,
+        "spatial_shape": np.asarray(reading.array.shape[1:]),
+        "spacing": np.asarray(source.details["spacing"], np.float64),
+        "frerec": {"source": source.to_meta()},
+    }
+    return MetaTensor(torch.from_numpy(reading.array), affine=affine, meta=meta)
