@@ -1,0 +1,214 @@
+"""What was done to an image, by what, and to which input: the record every output carries."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from frerec import __version__
+from frerec.errors import ConfigError, InputError
+
+SOFTWARE = "FreRec"
+PURPOSE = "frequency recalibration"
+
+#: Settings that hold for a whole run. Whatever else SHR reports belongs to one image (for example the drawn index).
+RUN_SETTINGS = ("mask_ratio", "top_k", "bands", "strength", "mode", "seed", "bank_sha256")
+
+# DICOM's limit for the attributes these texts go to (VR LO, PS3.5 table 6.2-1).
+_LONG_STRING = 64
+
+
+@dataclass(frozen=True)
+class Generator:
+    """The software that made a synthetic image.
+
+    Args:
+        manufacturer: who made the generator.
+        model: its name, for example ``"StyleGAN3"``.
+        version: its version or the checksum of its checkpoint.
+
+    Raises:
+        ConfigError: if a text is longer than 64 characters or not printable ASCII without backslash, as DICOM needs.
+    """
+
+    manufacturer: str = "unknown"
+    model: str = "unknown"
+    version: str = "unknown"
+
+    def __post_init__(self) -> None:
+        for name, text in asdict(self).items():
+            legal = isinstance(text, str) and text.isascii() and text.isprintable() and "\\" not in text
+            if not legal or not 0 < len(text.strip()) <= _LONG_STRING:
+                raise ConfigError(
+                    f"generator.{name}", text, "not a text that DICOM can hold", "Use 1 to 64 plain ASCII characters"
+                )
+
+    @classmethod
+    def from_config(cls, value: Generator | Mapping[str, Any] | None) -> Generator | None:
+        """Build from what a config gives: None, a mapping with this class' argument names, or an instance.
+
+        Args:
+            value: the config's value.
+
+        Returns:
+            The generator, or None if none was named.
+
+        Raises:
+            ConfigError: for an unknown key or an unusable text.
+        """
+        if value is None or isinstance(value, Generator):
+            return value
+        unknown = sorted(set(value) - {"manufacturer", "model", "version"})
+        if unknown:
+            remedy = "Use manufacturer, model and version"
+            raise ConfigError("generator", dict(value), f"unknown keys {', '.join(unknown)}", remedy)
+        return cls(**value)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Everything needed to tell, and to repeat, what was done to one image.
+
+    Args:
+        source_name: path of the input relative to the input folder.
+        source_sha256: checksum of the input file (of a series: of the checksums of its files).
+        settings: settings of the run.
+        sample: what SHR reported for this image alone.
+        weights_sha256: checksum of the network's weights; None if no network was applied.
+        synthetic: whether the image is declared synthetic.
+        generator: what made it, if known.
+        version: version of this package.
+    """
+
+    source_name: str
+    source_sha256: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    sample: Mapping[str, Any] = field(default_factory=dict)
+    weights_sha256: str | None = None
+    synthetic: bool = False
+    generator: Generator | None = None
+    version: str = __version__
+
+    def run_key(self) -> str:
+        """What all outputs of one run share, as canonical JSON: the base of a derived series' identity."""
+        shared = ("version", "settings", "weights_sha256", "synthetic", "generator")
+        record = self.record()
+        return canonical_json({key: record[key] for key in shared})
+
+    def record(self) -> dict[str, Any]:
+        """The record as a dictionary that JSON can hold, free of times and of absolute paths.
+
+        Two runs that do the same give the same record, so whole output trees can be compared byte for byte.
+        """
+        return {
+            "software": SOFTWARE,
+            "version": self.version,
+            "purpose": PURPOSE,
+            "synthetic": self.synthetic,
+            "generator": asdict(self.generator) if self.generator else None,
+            "source": {"name": self.source_name, "sha256": self.source_sha256},
+            "settings": dict(self.settings),
+            "sample": dict(self.sample),
+            "weights_sha256": self.weights_sha256,
+        }
+
+    def sentence(self) -> str:
+        """One line of printable ASCII for people and for text attributes, below 1024 characters for usual settings."""
+        told = {**self.settings, "weights_sha256": self.weights_sha256 or "none"}
+        values = ", ".join(f"{key}={_short(value)}" for key, value in told.items())
+        return f"{SOFTWARE} {self.version} {PURPOSE}: {values}"
+
+
+def split_settings(applied: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part what SHR reports into the run's settings and what belongs to one image.
+
+    Args:
+        applied: ``meta["frerec"]["shr"]["applied"]``; None if SHR did not run.
+
+    Returns:
+        The run's settings (names in `RUN_SETTINGS`) and the rest, as plain values.
+    """
+    values = plain(dict(applied or {}))
+    run = {key: values.pop(key) for key in RUN_SETTINGS if key in values}
+    return run, values
+
+
+def plain(value: Any) -> Any:
+    """Turn tensors, arrays and paths, as batching leaves them, into values that JSON can hold.
+
+    Args:
+        value: any nesting of mappings, sequences, tensors, arrays, paths and scalars.
+
+    Returns:
+        The same with plain dictionaries, lists and Python scalars. One-element tensors become scalars.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, torch.Tensor):
+        return value.item() if value.numel() == 1 else value.detach().cpu().tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return str(value)
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces, so that equal values give equal text.
+
+    Args:
+        value: plain values.
+
+    Returns:
+        ASCII text.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def weights_checksum(path: str | PathLike[str] | None) -> str | None:
+    """SHA-256 of a weights file, computed once per version of the file.
+
+    Args:
+        path: the file; None or an empty text if no network is applied.
+
+    Returns:
+        64 hexadecimal digits, or None without a file.
+
+    Raises:
+        InputError: if the file cannot be read.
+    """
+    if not path:
+        return None
+    try:
+        state = Path(path).stat()
+        return _checksum(str(path), state.st_mtime_ns, state.st_size)
+    except OSError as error:
+        reason = f"the weights cannot be read ({error.strerror})"
+        raise InputError(path, reason, "Check weights_path, or leave it empty to run without a network") from error
+
+
+@lru_cache(maxsize=16)
+def _checksum(path: str, _modified: int, _size: int) -> str:
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else canonical_json(value)
+    return text.encode("ascii", "replace").decode()
