@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from os import PathLike
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import nn
 
 from frerec.errors import ConfigError, InputError
 from frerec.generation.autoencoder import LatentAutoencoder
+from frerec.generation.source import GaussianSource
 
 TRAIN_TIMESTEPS = 1000
 
@@ -21,11 +23,12 @@ TRAIN_TIMESTEPS = 1000
 class FlowPrepareBatch(PrepareBatch):
     """Prepare a training step of the flow for MONAI's ``SupervisedTrainer``.
 
-    A rectified flow learns the constant velocity of the straight line from noise to a latent (X. Liu et al.,
+    A rectified flow learns the constant velocity of the straight line from a source to a latent (X. Liu et al.,
     "Flow straight and fast", 2022). Times are drawn logit-normally, more often in the middle, where the velocity
     is hardest to tell (P. Esser et al., 2024).
 
     Args:
+        source: draws the starting points.
         num_classes: labels run from 0 to ``num_classes - 1``; ``num_classes`` itself stands for "no label".
         label_dropout: share of samples trained without their label, for classifier-free guidance.
         latent_key: key of the latents (B, C, H, W).
@@ -33,8 +36,14 @@ class FlowPrepareBatch(PrepareBatch):
     """
 
     def __init__(
-        self, num_classes: int, label_dropout: float = 0.1, latent_key: str = "latent", label_key: str = "label"
+        self,
+        source: GaussianSource,
+        num_classes: int,
+        label_dropout: float = 0.1,
+        latent_key: str = "latent",
+        label_key: str = "label",
     ) -> None:
+        self.source = source
         self.num_classes, self.label_dropout = num_classes, label_dropout
         self.latent_key, self.label_key = latent_key, label_key
 
@@ -50,7 +59,7 @@ class FlowPrepareBatch(PrepareBatch):
         labels = torch.as_tensor(batchdata[self.label_key]).long().to(device, non_blocking=non_blocking)
         dropped = torch.rand(labels.shape, device=labels.device) < self.label_dropout
         labels = labels.masked_fill(dropped, self.num_classes)
-        noise = torch.randn_like(latent)
+        noise = self.source(len(latent)).to(latent)
         time = torch.sigmoid(torch.randn(len(latent), device=latent.device)).view(-1, 1, 1, 1)
         noisy = (1 - time) * latent + time * noise
         inputs = {"timesteps": time.flatten() * TRAIN_TIMESTEPS, "class_labels": labels}
@@ -67,6 +76,7 @@ class LatentGenerator(nn.Module):
         channels: widths of the flow's ``DiffusionModelUNet``.
         attention_levels: which of its levels have attention.
         num_res_blocks: residual blocks of each level.
+        n_components: principal components of the flow's starting distribution.
         steps: Euler steps of a draw.
         guidance: classifier-free guidance weight; 1 for none.
     """
@@ -76,10 +86,11 @@ class LatentGenerator(nn.Module):
         autoencoder: LatentAutoencoder,
         class_names: Sequence[str],
         image_size: Sequence[int] = (256, 256),
-        channels: Sequence[int] = (96, 192),
+        channels: Sequence[int] = (96, 160),
         attention_levels: Sequence[bool] = (False, True),
-        num_res_blocks: int = 2,
-        steps: int = 40,
+        num_res_blocks: int = 1,
+        n_components: int = 96,
+        steps: int = 25,
         guidance: float = 1.5,
     ) -> None:
         super().__init__()
@@ -91,6 +102,8 @@ class LatentGenerator(nn.Module):
         self.class_names, self.image_size = list(class_names), tuple(image_size)
         self.steps, self.guidance = steps, guidance
         self.autoencoder = autoencoder
+        size = [s // autoencoder.factor for s in self.image_size]
+        self.source = GaussianSource((autoencoder.latent_channels, *size), n_components)
         self.flow = DiffusionModelUNet(
             spatial_dims=2,
             in_channels=autoencoder.latent_channels,
@@ -105,7 +118,10 @@ class LatentGenerator(nn.Module):
 
     @torch.no_grad()
     def sample(self, labels: Sequence[int], seeds: Sequence[int]) -> torch.Tensor:
-        """Generate images, each from a seed of its own, so that the batch they share does not matter.
+        """Generate images, each from a seed of its own.
+
+        They are drawn one at a time: a convolution over a batch rounds differently from one over a single image, and
+        25 steps would carry that into the picture.
 
         Args:
             labels: class index of each image.
@@ -114,21 +130,20 @@ class LatentGenerator(nn.Module):
         Returns:
             float32 tensor (len(labels), C, *image_size) clipped to [0, 1].
         """
-        device = next(self.parameters()).device
-        size = [self.autoencoder.latent_channels, *(s // self.autoencoder.factor for s in self.image_size)]
-        noise = [torch.randn(size, generator=torch.Generator().manual_seed(int(seed))) for seed in seeds]
-        latent = torch.stack(noise).to(device)
-        label = torch.as_tensor(labels, device=device).long()
-        nothing = torch.full_like(label, len(self.class_names))
-        scheduler = RFlowScheduler(num_train_timesteps=TRAIN_TIMESTEPS, use_discrete_timesteps=False)
-        scheduler.set_timesteps(self.steps, device=device)
-        times = [*scheduler.timesteps.tolist(), 0.0]
-        for now, after in zip(times[:-1], times[1:], strict=True):
-            time = torch.full((len(label),), float(now), device=device)
-            velocity = self.flow(latent, time, class_labels=label)
-            if self.guidance != 1:
-                free = self.flow(latent, time, class_labels=nothing)
-                velocity = free + self.guidance * (velocity - free)
+        return torch.cat([self._draw(label, seed) for label, seed in zip(labels, seeds, strict=True)])
+
+    def _draw(self, label: int, seed: int) -> torch.Tensor:
+        latent = self.source(1, torch.Generator().manual_seed(int(seed)))
+        guided = self.guidance != 1
+        classes = torch.tensor([int(label), len(self.class_names)][: 1 + guided], device=latent.device)
+        scheduler = RFlowScheduler(num_train_timesteps=TRAIN_TIMESTEPS)
+        scheduler.set_timesteps(self.steps)
+        times = [*scheduler.timesteps.tolist(), 0]
+        for now, after in pairwise(times):
+            time = torch.full((len(classes),), float(now), device=latent.device)
+            velocity = self.flow(latent.expand(len(classes), -1, -1, -1), time, class_labels=classes)
+            if guided:
+                velocity = velocity[1:] + self.guidance * (velocity[:1] - velocity[1:])
             latent, _ = scheduler.step(velocity, now, latent, after)
         return self.autoencoder.decode(latent).float().clamp(0, 1)
 
