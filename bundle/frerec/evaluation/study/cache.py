@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from torch.nn.functional import interpolate
+from monai.transforms import Resize
 
 from frerec.errors import ConfigError, InputError
 from frerec.evaluation.study.cohort import Case
@@ -108,32 +108,28 @@ def _parts(thing: Any) -> Iterable[Any]:
 
 
 def fit_image(image: torch.Tensor, channels: int, size: Sequence[int]) -> torch.Tensor:
-    """Bring an image to the study's channels and size.
+    """Bring an image to the study's size and range.
 
     Args:
-        image: (C, *spatial) in [0, 1], C = 1 or ``channels``, or 3 to be made gray with Rec. 601 weights.
-        channels: 1 or 3.
-        size: spatial size wanted. Other sizes are resampled with an antialiased bicubic filter in 2-D.
+        image: (channels, *spatial), nominally in [0, 1].
+        channels: as the study has them.
+        size: spatial size wanted. Others are resampled by MONAI's ``Resize`` with ``anti_aliasing``.
 
     Returns:
         float32 tensor (channels, *size) in [0, 1]; a MetaTensor keeps its meta.
 
     Raises:
-        ConfigError: the channels do not fit, or a volume has another size than wanted.
+        ConfigError: the channels or the number of dimensions do not fit.
     """
     plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-    plain = plain.float()
-    if plain.shape[0] == 1 and channels == 3:
-        plain = plain.expand(3, *plain.shape[1:])
-    elif plain.shape[0] == 3 and channels == 1:
-        plain = (plain * plain.new_tensor([0.299, 0.587, 0.114]).view(-1, *[1] * (plain.ndim - 1))).sum(0, keepdim=True)
-    elif plain.shape[0] != channels:
-        raise ConfigError("channels", channels, f"an image has {plain.shape[0]} channels", "Use 1 or 3")
-    if tuple(plain.shape[1:]) != tuple(size):
-        if plain.ndim != 3 or len(size) != 2:
-            raise ConfigError("image_size", list(size), f"a volume has size {tuple(plain.shape[1:])}", "Resample first")
-        plain = interpolate(plain[None], size=tuple(size), mode="bicubic", antialias=True, align_corners=False)[0]
-    plain = plain.clamp(0, 1).contiguous()
+    if plain.shape[0] != channels:
+        raise ConfigError("channels", channels, f"an image has {plain.shape[0]}", "Use 1 for gray, 3 for colour")
+    if len(size) != plain.ndim - 1:
+        raise ConfigError("image_size", list(size), f"an image has size {tuple(plain.shape[1:])}", "Give a side each")
+    # The same resampling as in the workflows that train generators and networks: another one would be a spectral
+    # difference between real and synthetic images of our own making.
+    plain = Resize(tuple(size), anti_aliasing=True)(plain.float())
+    plain = (plain.as_tensor() if isinstance(plain, MetaTensor) else plain).clamp(0, 1).contiguous()
     return MetaTensor(plain, meta=image.meta) if isinstance(image, MetaTensor) else plain
 
 
@@ -153,7 +149,7 @@ class ImageCache:
 
     def __init__(self, folder: str | os.PathLike[str], load: Transform, channels: int, size: Sequence[int]) -> None:
         self.folder, self.load, self.channels, self.size = Path(folder), load, channels, tuple(size)
-        self.loader_key = fingerprint([load, channels, list(self.size)])
+        self.loader_key = fingerprint([load, channels, list(self.size), "Resize anti_aliasing"])
         self._digests: dict[str, str] = {}
         self._keys: dict[int, tuple[Transform, str]] = {}
 

@@ -8,7 +8,7 @@ import logging
 import platform
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 import frerec
-from frerec.errors import ConfigError
+from frerec.errors import ConfigError, FreRecError
 from frerec.evaluation.study.arms import Arm, NeedsReferences, select_arms
 from frerec.evaluation.study.baselines import References
 from frerec.evaluation.study.cache import ImageCache, Transform, fingerprint, write_atomic
@@ -38,7 +38,7 @@ class DownstreamStudy:
 
     Each finished run is a file below ``output_dir/runs``, named by its settings and the content of its data: a study
     that was killed, or was given more seeds or arms, goes on where it was. Several processes share the work when each
-    is given another ``shard``.
+    is given another ``shard_index``.
 
     Args:
         cases: rows of the real images: image, label, split (train, val, test), patient where known.
@@ -58,8 +58,8 @@ class DownstreamStudy:
         schedule: training budget; None for the default.
         device: where classifiers are trained.
         overwrite: run again what is finished.
-        shard: number of this process, from 0.
-        num_shards: number of processes that share the work.
+        shard_index: number of this process, from 0.
+        shard_count: number of processes that share the work.
         draws: bootstrap resamples.
 
     Raises:
@@ -85,12 +85,12 @@ class DownstreamStudy:
         schedule: Schedule | None = None,
         device: torch.device | str = "cpu",
         overwrite: bool = False,
-        shard: int = 0,
-        num_shards: int = 1,
+        shard_index: int = 0,
+        shard_count: int = 1,
         draws: int = 2000,
     ) -> None:
-        if not 0 <= shard < num_shards:
-            raise ConfigError("shard", shard, f"not one of {num_shards} shards", f"Use 0 to {num_shards - 1}")
+        if not 0 <= shard_index < shard_count:
+            raise ConfigError("shard_index", shard_index, "no such shard", f"Use 0 to {shard_count - 1}")
         if not seeds:
             raise ConfigError("num_seeds", 0, "no runs", "Use 1 or more, better 5")
         self.arms = {arm.name: arm for arm in select_arms(arms, arm_names)}
@@ -99,7 +99,12 @@ class DownstreamStudy:
             check_classifier(name, self.size)
         self.output_dir, self.channels = Path(output_dir), channels
         self.schedule, self.device, self.overwrite = schedule or Schedule(), torch.device(device), overwrite
-        self.shard, self.num_shards, self.draws, self.reference_arms = shard, num_shards, draws, tuple(reference_arms)
+        self.shard_index, self.shard_count, self.draws, self.reference_arms = (
+            shard_index,
+            shard_count,
+            draws,
+            tuple(reference_arms),
+        )
         self.synthetic_ratio = float(synthetic_ratio)
         uses_synthetic = any(arm.uses_synthetic for arm in self.arms.values())
         self.cohort = read_cohort(cases, synthetic_cases if uses_synthetic else None)
@@ -180,7 +185,7 @@ class DownstreamStudy:
                 last[0] = time.monotonic()
                 logger.info("preparing %s: %d of %d images", what, done, total)
 
-        start = self.shard * len(cases) // self.num_shards
+        start = self.shard_index * len(cases) // self.shard_count
         images = self.cache.images(cases, transform, start, tell)
         return Part(images, torch.tensor([case.label for case in cases]))
 
@@ -232,7 +237,7 @@ class DownstreamStudy:
             The content of metrics.json.
         """
         folder = self.output_dir / "runs"
-        mine = self.plan[self.shard :: self.num_shards]
+        mine = self.plan[self.shard_index :: self.shard_count]
         todo = [run for run in mine if self.overwrite or not (folder / run.file_name).exists()]
         logger.info("%d runs planned, %d for this shard, %d of them to do", len(self.plan), len(mine), len(todo))
         spent: defaultdict[str, list[float]] = defaultdict(list)
@@ -265,6 +270,24 @@ class DownstreamStudy:
         write_atomic(self.output_dir / "metrics.json", (json.dumps(summary, indent=1) + "\n").encode())
         write_atomic(self.output_dir / "report.html", study_page(summary).encode())
         return summary
+
+
+def run_study(study: Callable[[], DownstreamStudy]) -> dict[str, Any]:
+    """Make and run a study as the last step of a workflow.
+
+    Args:
+        study: makes the study (a component with ``"_mode_": "callable"``).
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        SystemExit: for a setting or file that cannot be used, with one line that names it and the remedy.
+    """
+    try:
+        return study().run()
+    except FreRecError as error:
+        raise SystemExit(f"study stopped: {error}") from error
 
 
 def _clock(seconds: float) -> str:
