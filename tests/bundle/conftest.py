@@ -1,0 +1,53 @@
+"""A few small made-up images and a bank of them, enough to wire every workflow."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from frerec.rhm.network import FreRecNet
+from frerec.shr.bank import ReferenceBank
+
+SIZE = 64
+
+
+@dataclass(frozen=True)
+class SmallCohort:
+    """Folder of 24 PNG files, its datalist (18 train, 6 val), a bank of them, and weights of an untrained network."""
+
+    folder: Path
+    datalist: Path
+    bank: Path
+    weights: Path
+
+
+@pytest.fixture(scope="session")
+def small_cohort(tmp_path_factory: pytest.TempPathFactory) -> SmallCohort:
+    root = tmp_path_factory.mktemp("cohort")
+    folder = root / "real"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    images = []
+    for index in range(24):
+        smooth = gaussian_filter(random.standard_normal((SIZE, SIZE)), 6, mode="wrap")
+        fine = gaussian_filter(random.standard_normal((SIZE, SIZE)), 1, mode="wrap")
+        image = np.clip(0.5 + 2 * smooth + 0.1 * fine, 0, 1)
+        pixels = np.round(255 * image).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index:02d}.png")
+        images.append(pixels[None].astype(np.float32) / 255)
+    datalist = folder / "datalist.csv"
+    with datalist.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["image", "label", "split", "patient"])
+        rows.writerows([f"{index:02d}.png", "none", "train" if index < 18 else "val", index] for index in range(24))
+    bank, weights = root / "bank.safetensors", root / "model.pt"
+    ReferenceBank.build(images, bank)
+    torch.save(FreRecNet(spatial_dims=2, in_channels=1, out_channels=1, preset="compact").state_dict(), weights)
+    return SmallCohort(folder, datalist, bank, weights)
