@@ -17,7 +17,7 @@ from frerec.imaging.dicom_geometry import affine_of, order_planes, pixel_spacing
 from frerec.imaging.dicom_pixels import DicomPixels, decode_pixels, padding_range
 from frerec.imaging.dicom_values import ValueRule, value_rules, window
 from frerec.imaging.reading import Reading, as_channels, file_sha256, measure, to_float32
-from frerec.imaging.stored_pixels import StoredPixels, changed_voxels, encode_integers
+from frerec.imaging.stored_pixels import StoredPixels, changed_voxels, count_clipped, encode_integers
 
 #: The scale of CT images: 12 bits of Hounsfield units, the same for every file.
 HOUNSFIELD_RANGE = (-1024.0, 3071.0)
@@ -259,15 +259,18 @@ def restore_file(
         return _as_rgb(path, frames, new, changed)
     result = pixels.stored.copy()
     low, high = pixels.limits
+    clipped = 0
     for index, differs in enumerate(changed):
         if differs.any():
             wanted = frames.rules[index].stored(new[index].astype(np.float64))
             if result.dtype.kind in "iu":
+                clipped += count_clipped(wanted, differs[..., None], low, high)
                 encoded = encode_integers(wanted, low, high, result.dtype, frames.padding)
             else:
                 encoded = wanted.astype(result.dtype)
             result[index][differs] = encoded[differs]
-    return StoredPixels(path, _layout(result), any_change, pixels.photometric, pixels.bits_stored, pixels.keyword)
+    kind, bits = pixels.photometric, pixels.bits_stored
+    return StoredPixels(path, _layout(result), any_change, kind, bits, pixels.keyword, clipped)
 
 
 def _as_rgb(
@@ -279,12 +282,12 @@ def _as_rgb(
     table = frames.rules[0].table
     dtype = np.dtype(np.uint8) if table is None else table.dtype
     result = np.stack([np.moveaxis(frame, 0, -1) for frame in frames.physical]).astype(dtype)
+    high, clipped = int(np.iinfo(dtype).max), 0
     for index, differs in enumerate(changed):
-        encoded = encode_integers(
-            np.moveaxis(new[index], 0, -1).astype(np.float64), 0, int(np.iinfo(dtype).max), dtype
-        )
-        result[index][differs] = encoded[differs]
-    return StoredPixels(path, _layout(result), True, "RGB", 8 * dtype.itemsize)
+        wanted = np.moveaxis(new[index], 0, -1).astype(np.float64)
+        clipped += count_clipped(wanted, differs[..., None], 0, high)
+        result[index][differs] = encode_integers(wanted, 0, high, dtype)[differs]
+    return StoredPixels(path, _layout(result), True, "RGB", 8 * dtype.itemsize, clipped=clipped)
 
 
 def _layout(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:

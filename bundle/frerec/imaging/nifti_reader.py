@@ -14,7 +14,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from frerec.errors import InputError
 from frerec.imaging.reading import Reading, as_channels, check_size, file_sha256, measure, to_float32
-from frerec.imaging.stored_pixels import StoredPixels, changed_voxels, encode_integers
+from frerec.imaging.stored_pixels import StoredPixels, changed_voxels, count_clipped, encode_integers
 
 _DAMAGED = "Fetch or export it again"
 
@@ -75,13 +75,15 @@ def restore_nifti(path: Path, array: npt.NDArray[np.float32], scale: float) -> S
     new = np.swapaxes(array[0], 0, 1).reshape(stored.shape)
     changed = changed_voxels(new, _scale(stored, slope, intercept).astype(np.float32), scale)
     wanted = (new.astype(np.float64) - intercept) / slope
+    clipped = 0
     if stored.dtype.kind in "iu":
         limits = np.iinfo(stored.dtype)
+        clipped = count_clipped(wanted, changed, int(limits.min), int(limits.max))
         encoded = encode_integers(wanted, int(limits.min), int(limits.max), stored.dtype)
     else:
         encoded = wanted.astype(stored.dtype)
     result = np.where(changed, encoded, stored).astype(stored.dtype)
-    return StoredPixels(path, result, bool(changed.any()))
+    return StoredPixels(path, result, bool(changed.any()), clipped=clipped)
 
 
 def _open(path: Path) -> tuple[Any, npt.NDArray[Any], float, float]:

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from frerec.errors import InputError
 from frerec.imaging.reading import Reading, as_channels, as_file_channels, check_size, file_sha256, measure, to_float32
-from frerec.imaging.stored_pixels import StoredPixels, changed_voxels, encode_integers
+from frerec.imaging.stored_pixels import StoredPixels, changed_voxels, count_clipped, encode_integers
 
 _DAMAGED = "Fetch or export it again"
 
@@ -94,15 +94,18 @@ def restore_picture(
     original = picture.colour
     new = np.moveaxis(as_file_channels(array, details), 0, -1)
     changed = changed_voxels(new, original.astype(np.float32), scale)
+    clipped = 0
     if original.dtype.kind in "iu":
-        limits = np.iinfo(original.dtype)
-        encoded = encode_integers(new.astype(np.float64), int(limits.min), int(limits.max), original.dtype)
+        limits, wanted = np.iinfo(original.dtype), new.astype(np.float64)
+        clipped = count_clipped(wanted, changed, int(limits.min), int(limits.max))
+        encoded = encode_integers(wanted, int(limits.min), int(limits.max), original.dtype)
     else:
         encoded = new.astype(original.dtype)
     stored = np.where(changed, encoded, original)
     if picture.alpha is not None:
         stored = np.concatenate([stored, picture.alpha], axis=-1)
-    return StoredPixels(path, stored[..., 0] if stored.shape[-1] == 1 else stored, bool(changed.any()))
+    array = stored[..., 0] if stored.shape[-1] == 1 else stored
+    return StoredPixels(path, array, bool(changed.any()), clipped=clipped)
 
 
 def open_picture(path: Path, kind: str) -> Picture:

@@ -20,8 +20,8 @@ from frerec.errors import ConfigError, InputError
 SOFTWARE = "FreRec"
 PURPOSE = "frequency recalibration"
 
-#: Settings that hold for a whole run. Whatever else SHR reports belongs to one image (for example the drawn index).
-RUN_SETTINGS = ("mask_ratio", "top_k", "bands", "strength", "mode", "seed", "bank_sha256")
+#: What SHR reports that belongs to one image; all else holds for a whole run, and so for all files of a series.
+SAMPLE_KEYS = ("drawn",)
 
 # DICOM's limit for the attributes these texts go to (VR LO, PS3.5 table 6.2-1).
 _LONG_STRING = 64
@@ -128,18 +128,18 @@ class Provenance:
         return f"{SOFTWARE} {self.version} {PURPOSE}: {values}"
 
 
-def split_settings(applied: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_settings(applied: Mapping[str, Any] | str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Part what SHR reports into the run's settings and what belongs to one image.
 
     Args:
-        applied: ``meta["frerec"]["shr"]["applied"]``; None if SHR did not run.
+        applied: ``meta["frerec"]["shr"]["applied"]``, as a mapping or JSON text; None if SHR did not run.
 
     Returns:
-        The run's settings (names in `RUN_SETTINGS`) and the rest, as plain values.
+        The run's settings, and the entries named in `SAMPLE_KEYS`, as plain values.
     """
-    values = plain(dict(applied or {}))
-    run = {key: values.pop(key) for key in RUN_SETTINGS if key in values}
-    return run, values
+    values = plain(json.loads(applied) if isinstance(applied, str) else dict(applied or {}))
+    sample = {key: values.pop(key) for key in SAMPLE_KEYS if key in values}
+    return values, sample
 
 
 def plain(value: Any) -> Any:

@@ -27,6 +27,7 @@ class StoredPixels:
             (decoded to RGB or YBR_FULL) and for changed PALETTE COLOR images (RGB). Empty for other formats.
         bits_stored: DICOM Bits Stored of ``array``; Bits Allocated is its item size. 0 for other formats.
         keyword: DICOM element that takes the values: PixelData, FloatPixelData or DoubleFloatPixelData.
+        clipped: number of samples beyond what can be stored, which were set to the nearest storable value.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class StoredPixels:
     photometric: str = ""
     bits_stored: int = 0
     keyword: str = "PixelData"
+    clipped: int = 0
 
 
 def changed_voxels(
@@ -55,6 +57,19 @@ def changed_voxels(
     """
     tolerance = RELATIVE_TOLERANCE * np.maximum(np.abs(old), np.float32(scale))
     return np.abs(new - old) > tolerance
+
+
+def count_clipped(values: npt.NDArray[np.float64], changed: npt.NDArray[np.bool_], low: int, high: int) -> int:
+    """How many changed samples `encode_integers` clips.
+
+    Args:
+        values: wanted stored values.
+        changed: which of them are stored at all; broadcast to ``values``.
+        low: smallest storable value.
+        high: largest storable value.
+    """
+    rounded = np.rint(values)
+    return int(np.count_nonzero(((rounded < low) | (rounded > high)) & changed))
 
 
 def encode_integers(

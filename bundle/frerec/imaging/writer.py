@@ -89,6 +89,10 @@ class SaveRecalibrated(Transform):
         provenance = self._provenance(source, known, warnings)
         kind = output_kind(source, self.output_format)
         stored = to_stored(array, source, plain(known.get("normalize")))
+        clipped = sum(pixels.clipped for pixels in stored)
+        if clipped:
+            share = clipped / sum(pixels.array.size for pixels in stored)
+            warnings.append(f"{clipped} values ({share:.2%}) lay beyond what the format can store and were clipped")
         encoded = []
         for position, pixels in enumerate(stored, start=1):
             target = output_path(source, pixels.path, self.output_dir, self.output_format)
@@ -110,6 +114,8 @@ class SaveRecalibrated(Transform):
         if declared and self.synthetic is False:
             warnings.append("the input says it is synthetic; its output stays marked so although synthetic=false")
         run, sample = split_settings((known.get("shr") or {}).get("applied"))
+        if known.get("normalize"):
+            sample["normalize"] = plain(known["normalize"])
         return Provenance(
             source_name=source.relative_path,
             source_sha256=source.sha256,
