@@ -16,22 +16,23 @@ from frerec.shr.bank import ReferenceBank
 CHECKSUMS = "checksums.sha256"
 
 
-def check_bank(values: Mapping[str, Any]) -> tuple[list[FreRecError], ReferenceBank | None]:
+def check_bank(values: Mapping[str, Any]) -> list[FreRecError]:
     """Check the reference bank against its checksum and the settings.
 
     Args:
-        values: settings by config id; ``bank_path``, ``top_k``, ``channels`` and ``spatial_dims`` matter.
+        values: settings by config id; ``bank_path``, ``top_k``, ``channels``, ``spatial_dims`` and ``strength`` matter
+            (at strength 0 nothing is retrieved, so no bank is needed).
 
     Returns:
-        One error per problem, and the opened bank if it can be opened.
+        One error per problem.
     """
     value = values.get("bank_path")
-    if not value:
-        return [], None
+    if not value or values.get("strength") == 0:
+        return []
     try:
         bank = ReferenceBank.open(value)
     except InputError as error:
-        return [ConfigError("bank_path", str(value), error.reason, error.remedy)], None
+        return [ConfigError("bank_path", str(value), error.reason, error.remedy)]
     problems = check_listed("bank_path", value)
     top_k = values.get("top_k")
     if top_k is not None and len(bank) < top_k:
@@ -46,7 +47,7 @@ def check_bank(values: Mapping[str, Any]) -> tuple[list[FreRecError], ReferenceB
     if dims is not None and bank.info.spatial_dims > dims:
         reason = f"the reference bank {value} was built from {bank.info.spatial_dims}-D images"
         problems.append(ConfigError("spatial_dims", dims, reason, "Use a bank of 2-D images"))
-    return problems, bank
+    return problems
 
 
 def check_weights(values: Mapping[str, Any]) -> list[FreRecError]:
@@ -112,17 +113,20 @@ def check_listed(key: str, value: Any) -> list[FreRecError]:
         key: config id of the file.
         value: its path.
     """
-    path = Path(value)
-    try:
-        lines = (path.parent / CHECKSUMS).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-    # as sha256sum writes it: checksum, a space, a space or an asterisk, the name
-    expected = next((line[:64] for line in lines if line[66:] == path.name), None)
-    if expected is None or file_sha256(path) == expected:
-        return []
-    reason = f"differs from its checksum in {path.parent / CHECKSUMS}: it is damaged or was replaced"
-    return [ConfigError(key, str(value), reason, f"Copy it again, or update {CHECKSUMS} if you replaced it on purpose")]
+    path = Path(value).absolute()
+    for folder in (path.parent, path.parent.parent):
+        try:
+            lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
+        except OSError:
+            continue
+        # as sha256sum writes it: checksum, a space, a space or an asterisk, the name
+        name = path.relative_to(folder).as_posix()
+        expected = next((line[:64] for line in lines if line[66:] == name), None)
+        if expected is not None and file_sha256(path) != expected:
+            reason = f"differs from its checksum in {folder / CHECKSUMS}: it is damaged or was replaced"
+            remedy = f"Copy it again, or update {CHECKSUMS} if you replaced it on purpose"
+            return [ConfigError(key, str(value), reason, remedy)]
+    return []
 
 
 def _channels(count: int) -> str:

@@ -13,6 +13,7 @@ from frerec.preflight.images import check_images
 from frerec.preflight.paths import INPUT_FOLDERS, check_folders, check_outputs
 from frerec.preflight.values import check_values
 from frerec.workflow.outcome import EXIT_PREFLIGHT
+from frerec.workflow.quiet import quiet_libraries
 
 
 class PreflightError(SystemExit):
@@ -78,11 +79,10 @@ def find_problems(
     wrong = {getattr(problem, "config_id", None) for problem in problems}
     sound = {key: value for key, value in values.items() if key not in wrong}
     reads = _without(sound, outputs)
-    bank_problems, bank = check_bank(reads)
-    weights_problems = check_weights(reads)
-    problems += bank_problems + weights_problems
+    problems += check_bank(reads) + check_weights(reads)
     if not wrong & set(INPUT_FOLDERS):
-        problems += check_images(reads, bank)
+        with quiet_libraries():
+            problems += check_images(reads)
     return problems
 
 

@@ -127,6 +127,4 @@ def _nearest(path: Path) -> str:
     parent = path.absolute().parent
     while not parent.exists():
         parent = parent.parent
-    if parent == path.absolute().parent:
-        return "Check the path"
-    return f"Check the path; {parent} is there, {path.absolute().relative_to(parent).parts[0]} in it is not"
+    return f"Check the path: it exists only up to {parent}"

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from frerec.errors import ConfigError, FreRecError
-from frerec.rhm.network import PRESETS
+from frerec.rhm.presets import PRESETS
 
 
 def _whole(low: int) -> Callable[[Any], str | None]:
@@ -52,7 +52,7 @@ RULES: dict[str, tuple[Callable[[Any], str | None], str]] = {
     "mask_ratio": (_between(0, 1, open_ends=True), "Use a fraction of Nyquist such as 0.25; the paper uses 0.5"),
     "strength": (_between(0, 1), "Use 0 (keep the image) to 1 (replace all of the high band)"),
     "top_k": (_whole(1), "Use 1 or more; the paper uses 200"),
-    "bands": (_whole(1), "Use 1 for the paper's single high band, more for finer ones"),
+    "bands": (_whole(1), "Use 1 for the paper's single high band, more for finer ones, none for the finest"),
     "batch_size": (_whole(1), _POSITIVE),
     "num_workers": (_whole(0), "Use 0 to load in the main process"),
     "seed": (_whole(0), "Use 0 or more"),
@@ -64,7 +64,9 @@ RULES: dict[str, tuple[Callable[[Any], str | None], str]] = {
     "amp": (_boolean, _SWITCH),
     "overwrite": (_boolean, _SWITCH),
     "use_network": (_boolean, _SWITCH),
-    "synthetic": (_boolean, _SWITCH),
+    "group_series": (_boolean, _SWITCH),
+    "impose_profile": (_boolean, _SWITCH),
+    "synthetic": (_one_of((True, False, "auto")), "Write True, False or auto"),
 }
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import time
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from frerec.imaging.reading import file_sha256
 from frerec.imaging.source import Source
 from frerec.workflow.folder import LoadedItem
 from frerec.workflow.outcome import DONE, FAILED, Outcome, explain
+from frerec.workflow.quiet import quiet_libraries
 
 
 class FolderEvaluator(SupervisedEvaluator):
@@ -70,6 +72,8 @@ class FolderEvaluator(SupervisedEvaluator):
             amp=amp and torch.device(device).type == "cuda",
             decollate=False,
         )
+        # the report tells what matters; the engine's own news would drown it
+        self.logger.setLevel(logging.WARNING)
 
     def recalibrate(self, engine: Engine, batch: list[LoadedItem]) -> list[Outcome]:
         """One iteration: network, postprocessing and saver over a batch.
@@ -83,9 +87,7 @@ class FolderEvaluator(SupervisedEvaluator):
         """
         waiting = [loaded for loaded in batch if loaded.outcome is None]
         predictions: dict[int, torch.Tensor] = {}
-        with torch.no_grad(), self.mode(self.network), warnings.catch_warnings():
-            # as in the loader: warnings of file libraries may quote headers
-            warnings.simplefilter("ignore")
+        with torch.no_grad(), self.mode(self.network), quiet_libraries():
             for group in _same_size(waiting):
                 predictions |= self._predict(group)
             engine.fire_event(IterationEvents.FORWARD_COMPLETED)
@@ -156,9 +158,10 @@ def _same_size(waiting: list[LoadedItem]) -> list[list[LoadedItem]]:
 def _told(image: Any) -> dict[str, Any]:
     """Warnings and applied parameters, as reader and transforms left them in the image's metadata."""
     meta = getattr(image, "meta", {}).get("frerec", {})
+    shr = meta.get("shr", {}).get("applied", {})
     applied = {
         "normalize": plain(meta.get("normalize", {})),
-        "shr": plain(meta.get("shr", {}).get("applied", {})),
+        "shr": json.loads(shr) if isinstance(shr, str) else plain(shr),
     }
     told = Source.from_meta(meta["source"]).warnings if "source" in meta else []
     told += meta.get("written", {}).get("warnings", [])

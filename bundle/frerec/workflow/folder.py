@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,11 @@ from typing import Any
 
 from monai.data import Dataset
 
-from frerec.workflow.items import FolderItem, Grouping, find_items
+from frerec.workflow import series
+from frerec.workflow.items import FolderItem, find_items
 from frerec.workflow.manifest import Manifest
 from frerec.workflow.outcome import FAILED, IGNORED, SKIPPED, UNCHANGED, Outcome, explain, is_input_error
+from frerec.workflow.quiet import quiet_libraries
 
 
 @dataclass
@@ -56,10 +57,11 @@ class FolderDataset(Dataset):
 
     Args:
         data: the input folder, or a list of items to use as it is.
-        transform: preprocessing of ``{"image": path or list of paths}`` together with ``"relative_path"``.
+        transform: preprocessing of ``{"image": path of the file or of the series' folder, "relative_path": name}``.
         manifest: memory of earlier runs, and the shard this run works on; None to forget both.
         datalist: as in :func:`frerec.workflow.items.find_items`.
-        grouping: as in :func:`frerec.workflow.items.find_items`.
+        group_series: take the files of a DICOM series as one volume
+            (:func:`frerec.workflow.series.group_series`); False takes every file by itself.
 
     Raises:
         InputError: the folder or the datalist cannot be read.
@@ -71,9 +73,13 @@ class FolderDataset(Dataset):
         transform: Callable[[Any], Any],
         manifest: Manifest | None = None,
         datalist: str | None = None,
-        grouping: Grouping | None = None,
+        group_series: bool = True,
     ) -> None:
-        items = find_items(data, datalist, grouping) if isinstance(data, (str, os.PathLike)) else list(data)
+        items = (
+            find_items(data, datalist, series.group_series if group_series else None)
+            if isinstance(data, (str, os.PathLike))
+            else list(data)
+        )
         #: Number of items in all shards together.
         self.total = len(items)
         self.manifest = manifest
@@ -83,13 +89,11 @@ class FolderDataset(Dataset):
         """Load one item; never raises for a fault of the item."""
         start = time.perf_counter()
         loaded = LoadedItem(self.data[index])
-        # Warnings of file libraries may quote headers, so they reach neither the terminal nor the manifest.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
+        try:
+            with quiet_libraries():
                 self._load(loaded)
-            except Exception as error:
-                loaded.fail(error)
+        except Exception as error:
+            loaded.fail(error)
         loaded.seconds = time.perf_counter() - start
         return loaded
 
@@ -101,8 +105,9 @@ class FolderDataset(Dataset):
         elif self.manifest is not None and self.manifest.is_unchanged(item.path, loaded.sha256):
             loaded.finish(UNCHANGED)
         else:
-            data = {"image": list(item.files) if item.is_series else item.files[0], "relative_path": item.path}
-            loaded.data = self.transform(data)
+            # the reader takes a series by its folder
+            place = Path(item.files[0]).parent if item.is_series else Path(item.files[0])
+            loaded.data = self.transform({"image": str(place), "relative_path": item.path})
 
 
 def keep_as_list(batch: Sequence[LoadedItem]) -> list[LoadedItem]:

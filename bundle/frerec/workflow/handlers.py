@@ -70,6 +70,7 @@ class RunReport:
     def __init__(self, total: int, manifest: Manifest, stream: TextIO | None = None) -> None:
         self.total, self.manifest, self.stream = total, manifest, stream
         self.counts: Counter[str] = Counter()
+        self.warned = 0
         self._bar: tqdm[Any] | None = None
         self._start = self._told = time.monotonic()
 
@@ -83,6 +84,7 @@ class RunReport:
         """Begin to count."""
         stream = self.stream or sys.stderr
         self.counts.clear()
+        self.warned = 0
         self._start = self._told = time.monotonic()
         self._bar = tqdm(total=self.total, unit="image", file=stream, disable=not stream.isatty())
 
@@ -91,6 +93,7 @@ class RunReport:
         stream = self.stream or sys.stderr
         for outcome in _outcomes(engine):
             self.counts[outcome.status] += 1
+            self.warned += bool(outcome.warnings)
             if outcome.status in (SKIPPED, FAILED):
                 tqdm.write(outcome.line(), file=stream)
         count = self.counts.total()
@@ -112,12 +115,13 @@ class RunReport:
         seconds = time.monotonic() - self._start
         worked = self.counts[DONE]
         rate = f", {worked / seconds:.2f} images/s" if worked and seconds > 0 else ""
+        warned = f" ({self.warned} with a warning)" if self.warned else ""
         named = {
-            DONE: "recalibrated", UNCHANGED: "already done", SKIPPED: "skipped", FAILED: "failed",
+            DONE: f"done{warned}", UNCHANGED: "done before", SKIPPED: "skipped", FAILED: "failed",
             IGNORED: "no images",
         }  # fmt: skip
         counts = ", ".join(f"{self.counts[status]} {word}" for status, word in named.items())
-        return f"{self.counts.total()} files: {counts}; {seconds:.1f} s{rate}; see {self.manifest.path}"
+        return f"{self.counts.total()} items: {counts}; {seconds:.1f} s{rate}; see {self.manifest.path}"
 
     def finish(self) -> int:
         """Print the summary and, unless everything went well, end the program with the exit code that says so.
