@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ignite.engine import Engine, Events
 from frerec.errors import FreRecError, InputError
 from frerec.evaluation.collector import BankSpectra, CollectorSettings, GroupCollector
 from frerec.evaluation.comparison import ComparisonSettings, Half, compare, spectrum_bands
-from frerec.evaluation.dataset import AuditDataset
+from frerec.evaluation.dataset import UNREADABLE, AuditDataset
 from frerec.evaluation.features import FeatureNetwork
 from frerec.evaluation.groups import COMPARISONS, GROUPS
 from frerec.evaluation.neighbours import copy_check
@@ -22,12 +22,13 @@ from frerec.evaluation.pictures import closest_pairs, example_strip
 from frerec.evaluation.report import write_report
 from frerec.evaluation.tables import metrics_rows, plain, write_bytes, write_csv
 from frerec.evaluation.verdict import verdicts
+from frerec.spectrum.bands import default_rings
 from frerec.spectrum.power import ring_frequencies
 
 logger = logging.getLogger(__name__)
 
-#: Exit codes of a run, as for every command of the bundle.
-SOME_FAILED = 3
+#: Exit codes of a run, the same for every workflow of the bundle.
+EXIT_SOME_FAILED, EXIT_NOTHING_DONE = 1, 2
 
 
 class AuditHandler:
@@ -42,7 +43,8 @@ class AuditHandler:
         output_dir: where the files go.
         mask_ratio: where the high band begins, in fractions of Nyquist.
         spatial_dims: 2 or 3.
-        n_rings: rings of the radial spectra.
+        n_rings: rings of the radial spectra; None for as many as the smaller of the first real and the first synthetic
+            image has frequency steps, at most 256.
         bank_path: reference bank whose spectra stand for the real images where the audit has none.
         cnn_epochs: epochs of the convolutional detector; 0 leaves it out.
         cnn_images: most images a group it sees; 0 leaves it out.
@@ -60,7 +62,7 @@ class AuditHandler:
         output_dir: str,
         mask_ratio: float = 0.5,
         spatial_dims: int = 2,
-        n_rings: int = 128,
+        n_rings: int | None = None,
         bank_path: str | None = None,
         cnn_epochs: int = 6,
         cnn_images: int = 300,
@@ -80,6 +82,7 @@ class AuditHandler:
         present = {item["group"] for item in dataset.data}
         if "real" not in present:
             self.real_of_bank, n_rings = _bank_spectra(bank_path)
+        n_rings = _common_rings(dataset) if n_rings is None else n_rings
         collecting = CollectorSettings(spatial_dims, n_rings, cnn_images=cnn_images, seed=seed)
         chosen = _example_names(dataset.data, examples)
         self.groups = {name: GroupCollector(name, collecting, chosen) for name in GROUPS}
@@ -101,8 +104,9 @@ class AuditHandler:
 
     def update(self, engine: Engine) -> None:
         """Take in one batch and tell how far the run is."""
-        batch, features = engine.state.batch, engine.state.output["pred"]
-        for item, vector in zip(batch["items"], features, strict=True):
+        batch: Any = engine.state.batch
+        output: Any = engine.state.output
+        for item, vector in zip(batch["items"], output["pred"], strict=True):
             self.groups[item["group"]].add(item, vector)
         for item in batch["errors"]:
             self.errors.append({"image": item["image"], "group": item["group"], "reason": item["error"]})
@@ -115,8 +119,16 @@ class AuditHandler:
             logger.info("audit: read %d/%d images, about %.0f s left", self.done, self.total, left)
 
     def finish(self, engine: Engine) -> None:
-        """Compare the groups and write the results."""
-        result = self.measure()
+        """Compare the groups and write the results.
+
+        Raises:
+            SystemExit: with :data:`EXIT_NOTHING_DONE` where a side has no readable image.
+        """
+        try:
+            result = self.measure()
+        except InputError as error:
+            logger.error("nothing could be done: %s", error)
+            raise SystemExit(EXIT_NOTHING_DONE) from error
         result["verdicts"] = [verdict.asdict() for verdict in verdicts(result)]
         self.output_dir.mkdir(parents=True, exist_ok=True)
         text = json.dumps(plain(result), indent=1, allow_nan=False) + "\n"
@@ -215,11 +227,11 @@ class AuditHandler:
         """End the program with a code that tells skipped images, after everything was written.
 
         Raises:
-            SystemExit: with :data:`SOME_FAILED` where an image was skipped.
+            SystemExit: with :data:`EXIT_SOME_FAILED` where an image was skipped.
         """
         if self.errors:
             logger.error("audit: %d of %d images were skipped; metrics.json lists them", len(self.errors), self.total)
-            raise SystemExit(SOME_FAILED)
+            raise SystemExit(EXIT_SOME_FAILED)
 
 
 def _bank_spectra(bank_path: str | None) -> tuple[BankSpectra, int]:
@@ -232,7 +244,22 @@ def _bank_spectra(bank_path: str | None) -> tuple[BankSpectra, int]:
     return BankSpectra(bank.profiles), bank.info.n_rings
 
 
-def _example_names(items: list[dict[str, Any]], count: int) -> list[str]:
+def _common_rings(dataset: AuditDataset, most: int = 256) -> int:
+    """Rings that every image has a frequency for, judged by the first readable image of either side."""
+    rings = most
+    for group in ("real", "synthetic"):
+        for item in dataset.data:
+            if item["group"] != group:
+                continue
+            try:
+                rings = min(rings, default_rings(dataset.load(item["image"])[0].shape[1:]))
+            except UNREADABLE:
+                continue  # the run reports it
+            break
+    return rings
+
+
+def _example_names(items: Sequence[dict[str, Any]], count: int) -> list[str]:
     """Names spread over the synthetic and the real images, preferring those that were recalibrated."""
     chosen: list[str] = []
     for source, derived in (("synthetic", "recalibrated"), ("real", "recalibrated_real")):

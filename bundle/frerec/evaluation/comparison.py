@@ -98,8 +98,9 @@ def compare(judged: Group | Half, reference: Group | Half, settings: ComparisonS
     has_images = not isinstance(judged, BankSpectra) and not _from_bank(reference)
     a, b = judged.radial("periodic"), reference.radial("periodic")
     frequencies = ring_frequencies(a.shape[-1], settings.spatial_dims)
+    groups = judged.fold_groups(), reference.fold_groups()
     result["gap"] = {
-        name: SpectralGapMetric(band, settings.draws, settings.seed)(a, b, frequencies).asdict()
+        name: SpectralGapMetric(band, settings.draws, settings.seed)(a, b, frequencies, *groups).asdict()
         for name, band in (("whole", (0.0, float("inf"))), ("high", high))
     }
     if min(len(judged), len(reference)) < FEWEST:
@@ -111,7 +112,6 @@ def compare(judged: Group | Half, reference: Group | Half, settings: ComparisonS
     for window in WINDOWS if has_images else WINDOWS[:1]:
         ending = "" if window == WINDOWS[0] else f"_{window}"
         a, b = judged.radial(window), reference.radial(window)
-        groups = judged.fold_groups(), reference.fold_groups()
         detector[f"radial_whole{ending}"] = metric(a, b, *groups).asdict()
         detector[f"radial_high{ending}"] = metric(a[..., chosen], b[..., chosen], *groups).asdict()
     if isinstance(judged, GroupCollector) and isinstance(reference, GroupCollector):
@@ -135,8 +135,10 @@ def _cnn(judged: GroupCollector, reference: GroupCollector, settings: Comparison
     (x, names), (y, reference_names) = judged.reservoir.contents(), reference.reservoir.contents()
     fit = FitCNN(settings.cnn_epochs, device=settings.device)
     metric = DetectorMetric(fit, n_splits=3, repeats=1, draws=settings.draws, seed=settings.seed)
-    groups = (dict(zip((i["name"] for i in g.items), g.fold_groups(), strict=True)) for g in (judged, reference))
-    of_judged, of_reference = groups
+    of_judged, of_reference = (
+        dict(zip((item["name"] for item in group.items), group.fold_groups(), strict=True))
+        for group in (judged, reference)
+    )
     return metric(x, y, [of_judged[n] for n in names], [of_reference[n] for n in reference_names])
 
 

@@ -11,6 +11,23 @@ from torch.nn.functional import interpolate
 
 from frerec.errors import ConfigError, FreRecError, InputError
 
+#: What reading a broken or foreign file may raise; MONAI wraps whatever a transform raises in RuntimeError.
+UNREADABLE = (FreRecError, OSError, ValueError, RuntimeError)
+
+
+def reason(error: BaseException, path: str) -> str:
+    """One line for the user about a file that cannot be used.
+
+    Only our own errors are quoted: those of other libraries may hold header values, and a patient's name must not
+    reach a log.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, FreRecError):
+            return " ".join(str(cause).split())
+        cause = cause.__cause__
+    return str(InputError(path, f"it cannot be read ({type(error).__name__})", "Repair the file or take it out"))
+
 
 class AuditDataset(Dataset):
     """Images of an audit, each on a nominal [0, 1] range.
@@ -95,12 +112,8 @@ class AuditDataset(Dataset):
         item = self.data[index]
         try:
             return self.read(item)
-        # MONAI wraps whatever a transform raises in RuntimeError; the cause has the user's words.
-        except (FreRecError, OSError, ValueError, RuntimeError) as error:
-            cause: BaseException = error
-            while not isinstance(cause, FreRecError) and cause.__cause__ is not None:
-                cause = cause.__cause__
-            return {**item, "error": " ".join(str(cause).split())}
+        except UNREADABLE as error:
+            return {**item, "error": reason(error, item["image"])}
 
 
 def central_slice(image: torch.Tensor, spatial_dims: int) -> torch.Tensor:

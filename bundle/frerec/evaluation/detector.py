@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from frerec.errors import FreRecError
-from frerec.evaluation.spectral import Interval
+from frerec.evaluation.spectral import Interval, bootstrap_weights
 
 #: Fewer images than this on a side leave too few in a fold to rank.
 FEWEST = 10
@@ -38,17 +38,20 @@ def grouped_folds(labels: np.ndarray, groups: Sequence[str], n_splits: int, seed
     return fold
 
 
-def fold_auc(scores: np.ndarray, labels: np.ndarray, folds: np.ndarray, draws: int, seed: int) -> Interval:
+def fold_auc(
+    scores: np.ndarray, labels: np.ndarray, folds: np.ndarray, groups: Sequence[str], draws: int, seed: int
+) -> Interval:
     """AUC averaged over the folds of repeated cross-validation, with a bootstrap interval over images.
 
     Scores of different folds come from different models and are not comparable, so ranks are taken within a fold
-    only. The bootstrap draws images, real and synthetic apart, and keeps the scores: it holds the spread from the
-    choice of images, not that of training again.
+    only. The bootstrap draws groups (patients), real and synthetic apart, and keeps the scores: it holds the spread
+    from the choice of images, not that of training again.
 
     Args:
         scores: (repeats, N) held-out scores, high for label 1.
         labels: (N,) 0 or 1.
         folds: (repeats, N) fold of each image.
+        groups: (N,) names; images that share one are drawn together.
         draws: number of bootstrap samples.
         seed: seed of the bootstrap.
 
@@ -59,7 +62,7 @@ def fold_auc(scores: np.ndarray, labels: np.ndarray, folds: np.ndarray, draws: i
     positive, negative = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
     weights = np.ones((draws + 1, len(labels)), dtype=np.float32)
     for side in (positive, negative):
-        weights[1:, side] = rng.multinomial(len(side), np.full(len(side), 1 / len(side)), size=draws)
+        weights[1:, side] = bootstrap_weights([groups[int(i)] for i in side], draws, rng)
     total = np.zeros(draws + 1)
     count = np.zeros(draws + 1)
     for score, fold in zip(scores, folds, strict=True):
@@ -111,7 +114,7 @@ class DetectorMetric(Metric):
         self.limit = limit
         self.seed = seed
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self,
         y_pred: torch.Tensor,
         y: torch.Tensor,
@@ -152,7 +155,7 @@ class DetectorMetric(Metric):
                 test = fold == index
                 if test.any() and len(np.unique(labels[~test])) == 2:
                     scores[repeat, test] = self.fit(x[~test], labels[~test], x[test], self.seed + repeat)
-        return fold_auc(scores, labels, folds, self.draws, self.seed)
+        return fold_auc(scores, labels, folds, all_names, self.draws, self.seed)
 
 
 def fit_logistic(train_x: np.ndarray, train_labels: np.ndarray, test_x: np.ndarray, seed: int) -> np.ndarray:

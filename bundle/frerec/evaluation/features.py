@@ -12,8 +12,8 @@ from monai.inferers import SimpleInferer
 from monai.networks.nets.resnet import ResNet
 from torch import nn
 
-from frerec.errors import FreRecError, InputError
-from frerec.evaluation.dataset import AuditDataset, collate_audit
+from frerec.errors import InputError
+from frerec.evaluation.dataset import UNREADABLE, AuditDataset, collate_audit
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +49,16 @@ class FeatureNetwork(nn.Module):
             return
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
+            # group norm: no running statistics, so that even the untrained network has features of order 1
             self.body = ResNet(
-                "basic", [1, 1, 1, 1], [16, 32, 64, 128], 2, channels, conv1_t_stride=2, feed_forward=False
+                "basic",
+                [1, 1, 1, 1],
+                [16, 32, 64, 128],
+                spatial_dims=2,
+                n_input_channels=channels,
+                conv1_t_stride=2,
+                feed_forward=False,
+                norm=("group", {"num_groups": 8}),
             )
         self.description = f"features of an untrained residual network (random weights, seed {seed})"
 
@@ -135,7 +143,7 @@ class FeatureTraining:
         for row in rows:
             try:
                 item = self.dataset.read(row)
-            except (FreRecError, OSError, ValueError, RuntimeError):
+            except UNREADABLE:
                 continue  # the audit reads it again and reports it
             images.append(collate_audit([item], self.size, self.dataset.spatial_dims)["image"].half())
             labels.append(classes.index(row["label"]))

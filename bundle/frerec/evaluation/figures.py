@@ -46,7 +46,7 @@ DETECTOR_LABELS = {
     "radial_whole_hann": "whole spectrum, Hann window",
     "cnn": "small CNN on pixels",
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -127,33 +127,34 @@ def detector_figure(result: Mapping[str, Any]) -> bytes | None:
         return None
     with mpl.rc_context(_STYLE):
         lines = sum(len(found) for _, found in rows)
-        figure = Figure(figsize=(5.6, 1.3 + 0.2 * lines + 0.3 * len(rows)))
+        figure = Figure(figsize=(5.6, 1.0 + 0.2 * lines + 0.38 * len(rows)))
         axes = figure.subplots()
-        position, ticks = 0.0, []
+        position = 0.0
         for label, found in rows:
-            start = position
+            # the name of a detector stands above its lines: beside them it would take half a phone's width
+            axes.text(0.01, position, label, transform=axes.get_yaxis_transform(), va="center", color="#333333")
+            position += 1
             for name, auc in found:
                 colour = COMPARISON_COLOURS[name]
                 axes.plot([auc["low"], auc["high"]], [position] * 2, color=colour, linewidth=2.2)
                 shown = COMPARISON_LABELS[name] if label == rows[0][0] else None
                 axes.plot(auc["value"], position, "o", color=colour, markersize=6, label=shown)
                 position += 1
-            ticks.append(((start + position - 1) / 2, label))
-            position += 1
+            position += 0.5
         axes.axvline(0.5, color="#333333", linewidth=0.8, linestyle=":")
-        axes.set_yticks([tick for tick, _ in ticks], [label for _, label in ticks])
-        axes.set_xlim(min(0.3, *(auc["low"] for _, found in rows for _, auc in found)), 1.02)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_xlim(min(0.2, *(auc["low"] for _, found in rows for _, auc in found)), 1.02)
         axes.invert_yaxis()
-        axes.tick_params(axis="y", length=0)
         axes.set_xlabel("AUC (0.5: cannot tell, 1: always tells)")
-        axes.legend(loc="upper center", bbox_to_anchor=(0.35, -0.6 / figure.get_size_inches()[1] * 1.4), fontsize=9)
+        figure.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), fontsize=10, bbox_transform=axes.transAxes)
         return _svg(figure)
 
 
 def map_figure(result: Mapping[str, Any]) -> bytes | None:
     """Two-dimensional difference spectra before and after, on one colour scale, as PNG; None without images."""
-    names = [n for n in ("before", "after", "after_against_untouched_real") if "map" in result["comparisons"].get(n, {})]
-    names = names[:2]
+    wanted = ("before", "after", "after_against_untouched_real")
+    names = [name for name in wanted if "map" in result["comparisons"].get(name, {})][:2]
     if not names:
         return None
     maps = [result["comparisons"][name]["map"] for name in names]
@@ -165,6 +166,10 @@ def map_figure(result: Mapping[str, Any]) -> bytes | None:
             picture = axes.imshow(
                 found["difference"].numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit, extent=(-1, 1, 1, -1)
             )
+            down, right = found["peak_frequency"]
+            axes.plot([right, -right], [down, -down], "o", markersize=11, fillstyle="none", color="#111111")
+            axes.set_xlim(-1.04, 1.04)
+            axes.set_ylim(1.04, -1.04)
             axes.set_title(name.split("_")[0], fontsize=11)
             axes.set_xticks([-1, 0, 1])
             axes.set_yticks([-1, 0, 1])
@@ -198,21 +203,21 @@ def strip_figure(rows: Sequence[Mapping[str, Any]], mask_ratio: float) -> bytes:
     with mpl.rc_context({**_STYLE, "font.size": 9}):
         figure = Figure(figsize=(1.9 * len(columns) + 0.5, 1.95 * len(rows) + 0.2), dpi=150, layout="constrained")
         grid = figure.subplots(len(rows), len(columns), squeeze=False)
-        for axes_row, row in zip(grid, rows, strict=True):
-            for axes, column in zip(axes_row, columns, strict=True):
+        for number, row in enumerate(rows):
+            for axes, column in zip(grid[number], columns, strict=True):
                 if column == "spectra":
                     _strip_spectra(axes, row["spectra"], mask_ratio)
                     continue
                 axes.set_xticks([])
                 axes.set_yticks([])
                 axes.spines[:].set_visible(False)
-                if axes_row is grid[0]:
+                if number == 0:
                     axes.set_title(titles[column], fontsize=10)
                 if column == "input":
                     axes.set_ylabel(row["title"], fontsize=8, color="#555555")
                 if column == "difference" and "frerec" in row:
                     change = (row["frerec"] - row["input"]).mean(0).numpy()
-                    axes.imshow(change, cmap="RdBu_r", vmin=-0.1, vmax=0.1)
+                    axes.imshow(change, cmap="RdBu_r", vmin=-0.05, vmax=0.05)
                 elif column in row:
                     axes.imshow(_picture(row[column]), cmap="gray", vmin=0, vmax=1)
         return _png(figure)

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from frerec.errors import FreRecError
 from frerec.evaluation.collector import GroupCollector
-from frerec.evaluation.dataset import AuditDataset, central_slice
+from frerec.evaluation.dataset import UNREADABLE, AuditDataset, central_slice
 from frerec.evaluation.figures import COLOURS, pairs_figure, strip_figure
 from frerec.spectrum.power import radial_power
 
@@ -48,8 +47,9 @@ def closest_pairs(copies: Mapping[str, Any], dataset: AuditDataset, count: int =
     for pair in group["closest"][:count]:
         try:
             output, reference = (dataset.load(pair[key])[0] for key in ("image", "nearest"))
-        except (FreRecError, OSError, ValueError, RuntimeError):
+        except UNREADABLE:
             continue  # it was readable a moment ago; the numbers stand without the picture
         title = f"{pair['correlation']:.3f}" + (" suspect" if pair["suspect"] else "")
-        pairs.append((*(central_slice(x, dataset.spatial_dims) for x in (output, reference)), title))
+        dims = dataset.spatial_dims
+        pairs.append((central_slice(output, dims), central_slice(reference, dims), title))
     return pairs_figure(pairs) if pairs else None

@@ -170,18 +170,18 @@ def render_report(result: Mapping[str, Any], strip: bytes | None, pairs: bytes |
         section(
             "Examples",
             image_tag(strip, "input, recalibrated image, difference and spectra", "wide") if strip else None,
-            note("Difference: red is brighter and blue darker after recalibration; full colour is 10 % of the range."),
+            note("Difference: red is brighter and blue darker after recalibration; full colour is 5 % of the range."),
         )
         if strip
         else "",
         section(
             "Radial power spectra",
-            note("Mean over the images; the shades hold the middle half and nine tenths of them. The high band is tinted."),
+            note("Mean over the images; shades: the middle half and nine tenths of them. The high band is tinted."),
             image_tag(figures.spectra_figure(result), "radial power spectra of every group"),
             image_tag(figures.difference_figure(result), "difference from the reference before and after"),
             note(
-                "The gap is the mean distance between two mean spectra. It is never exactly 0: the line about two halves "
-                "of the real set tells what chance makes with half the images."
+                "The gap is the mean distance between two mean spectra. It is never exactly 0: the line about two "
+                "halves of the real set tells what chance makes with half the images."
             ),
             _gap_table(result),
         ),
@@ -197,10 +197,11 @@ def render_report(result: Mapping[str, Any], strip: bytes | None, pairs: bytes |
         ),
         section(
             "Two-dimensional difference spectrum",
-            image_tag(maps, "two-dimensional difference spectra", "wide"),
+            image_tag(maps, "two-dimensional difference spectra"),
             note(
-                "Zero frequency is in the middle, Nyquist at the edges. A checkerboard shows as dots in the corners, an "
-                "upsampling grid as dots at even distances, a preferred direction as a bar."
+                "Zero frequency is in the middle, Nyquist at the edges. A checkerboard shows as dots in the corners, "
+                "an upsampling grid as dots at even distances, a preferred direction as a bar. The circle marks the "
+                "sharpest point."
             ),
         )
         if maps
@@ -220,8 +221,8 @@ def render_report(result: Mapping[str, Any], strip: bytes | None, pairs: bytes |
             "Search for copies",
             image_tag(pairs, "outputs and the real images nearest to them", "wide") if pairs else None,
             note(
-                "Correlation of 32 x 32 pictures, mirrored ones included. It finds whole copies, not copied details, and "
-                "its silence is no proof of privacy."
+                "Correlation of 32 x 32 pictures, mirrored ones included. It finds whole copies, not copied details, "
+                "and its silence is no proof of privacy."
             )
             if result["copies"]
             else None,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from monai.metrics import CumulativeIterationMetric, Metric
+from scipy.ndimage import median_filter
 from torch.nn.functional import interpolate
 
 from frerec.spectrum.fourier import periodic_plus_smooth, rfftn
@@ -53,11 +55,23 @@ class Interval:
         return asdict(self)
 
 
-def resampled_means(x: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Means of bootstrap samples of rows: float64 (draws, ...) from (N, ...)."""
-    flat = x.reshape(len(x), -1).astype(np.float64)
-    weights = rng.multinomial(len(x), np.full(len(x), 1 / len(x)), size=draws) / len(x)
-    return (weights @ flat).reshape(draws, *x.shape[1:])
+def bootstrap_weights(groups: Sequence[str], draws: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each image is drawn in each bootstrap sample.
+
+    Whole groups are drawn, because the images of one patient are alike: drawn singly they would make intervals
+    that are too narrow.
+
+    Args:
+        groups: (N,) name of the group of each image.
+        draws: number of samples.
+        rng: source of the draws.
+
+    Returns:
+        float32 (draws, N).
+    """
+    names, index = np.unique(np.asarray(groups), return_inverse=True)
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+    return drawn[:, index].astype(np.float32)
 
 
 class SpectralGapMetric(Metric):
@@ -78,13 +92,22 @@ class SpectralGapMetric(Metric):
         self.draws = draws
         self.seed = seed
 
-    def __call__(self, y_pred: torch.Tensor, y: torch.Tensor, frequencies: torch.Tensor) -> Interval:  # type: ignore[override]
+    def __call__(
+        self,
+        y_pred: torch.Tensor,
+        y: torch.Tensor,
+        frequencies: torch.Tensor,
+        groups_pred: Sequence[str] | None = None,
+        groups: Sequence[str] | None = None,
+    ) -> Interval:
         """Compare two sets.
 
         Args:
             y_pred: (N, C, R) log10 radial power.
             y: (M, C, R) of the reference set.
             frequencies: (R,) ring centres in fractions of Nyquist.
+            groups_pred: (N,) names; images that share one are drawn together. None: every image by itself.
+            groups: (M,) names.
 
         Returns:
             The gap in decades of power with its percentile bootstrap interval, corrected for the upward shift
@@ -93,9 +116,11 @@ class SpectralGapMetric(Metric):
         value = spectral_gap(y_pred, y, frequencies, self.band)
         chosen = ((frequencies >= self.band[0]) & (frequencies < self.band[1])).numpy()
         rng = np.random.default_rng(self.seed)
-        mine = resampled_means(y_pred.numpy()[..., chosen], self.draws, rng)
-        other = resampled_means(y.numpy()[..., chosen], self.draws, rng)
-        gaps = np.abs(mine - other).mean((1, 2))
+        means = []
+        for x, names in ((y_pred, groups_pred), (y, groups)):
+            weights = bootstrap_weights([str(i) for i in range(len(x))] if names is None else names, self.draws, rng)
+            means.append(weights @ x.numpy()[..., chosen].reshape(len(x), -1) / weights.sum(1, keepdims=True))
+        gaps = np.abs(means[0] - means[1]).mean(1)
         low, high = 2 * value - np.quantile(gaps, [0.975, 0.025])
         return Interval(value, max(float(low), 0.0), max(float(high), value), len(y_pred), len(y))
 
@@ -152,6 +177,9 @@ def off_ring_excess(
 ) -> dict[str, Any]:
     """What of a two-dimensional difference spectrum a radial one cannot show: checkerboards, grids, directions.
 
+    A grid makes isolated points, anatomy and borders make bars. So a point's height counts above the median of its
+    neighbours along the rows and along the columns, whichever is less; a bar does not stand above itself.
+
     Args:
         mean: mean map (S, S) of one set from :class:`SpectrumMapMetric`.
         error: its standard error.
@@ -160,9 +188,9 @@ def off_ring_excess(
 
     Returns:
         ``difference`` (S, S) mean log10 power minus the reference's; ``angular`` the mean absolute difference left
-        after taking each ring's median away, in decades; ``peak`` the largest such excess in decades, ``peak_z`` in
-        standard errors, at ``peak_frequency`` (rows, columns; fractions of Nyquist), and ``peak_period``, its
-        period in pixels.
+        after taking each ring's median away, in decades; ``peak`` the height of the most certain isolated point in
+        decades, ``peak_z`` in standard errors, ``peak_frequency`` (rows, columns; fractions of Nyquist), and
+        ``peak_period``, its period in pixels.
     """
     difference = mean - other
     size = len(difference)
@@ -170,23 +198,21 @@ def off_ring_excess(
     distance = (step[:, None].square() + step[None].square()).sqrt()
     ring = (distance * size / 4).long()
     rest = difference.clone()
-    for index in range(int(ring.max()) + 1):
-        chosen = ring == index
-        if chosen.any():
-            rest[chosen] -= difference[chosen].median()
-    noise = (error.square() + other_error.square()).sqrt().clamp(min=1e-6)
-    z = rest / noise
+    for index in ring.unique():
+        rest[ring == index] -= difference[ring == index].median()
+    values = difference.numpy()
+    across = [values - median_filter(values, window, mode="reflect") for window in ((1, 9), (9, 1))]
+    height = torch.from_numpy(np.minimum(*across))
     # very low frequencies differ with every patient's pose; artefacts of upsampling lie further out
     outside = distance > 0.1
-    strength = torch.where(outside, rest, rest.min())
-    row, column = divmod(int(strength.argmax()), size)
-    frequency = (abs(float(step[row])), abs(float(step[column])))
-    radius_at_peak = max(float(np.hypot(*frequency)), 1e-6)
+    z = height / (error.square() + other_error.square()).sqrt().clamp(min=1e-6)
+    row, column = divmod(int(torch.where(outside, z, z.min()).argmax()), size)
+    frequency = abs(float(step[row])), abs(float(step[column]))
     return {
         "difference": difference,
         "angular": float(rest[outside].abs().mean()),
-        "peak": float(rest[row, column]),
+        "peak": float(height[row, column]),
         "peak_z": float(z[row, column]),
         "peak_frequency": [round(value, 3) for value in frequency],
-        "peak_period": round(2 / radius_at_peak, 2),
+        "peak_period": round(2 / max(float(np.hypot(*frequency)), 1e-6), 2),
     }

@@ -10,8 +10,8 @@ from typing import Any
 AUC_LIMIT = 0.60
 #: Fidelity that counts as faithful, and as acceptable: PSNR in dB and SSIM.
 FAITHFUL, ACCEPTABLE = (38.0, 0.96), (32.0, 0.90)
-#: Excess over its ring, in decades and in standard errors, from which a spectral peak is called an artefact.
-PEAK, PEAK_Z = 0.25, 8.0
+#: Height over its surroundings, in decades and in standard errors, from which a spectral point is an artefact.
+PEAK, PEAK_Z = 0.25, 6.0
 
 
 @dataclass(frozen=True)
@@ -163,15 +163,15 @@ def _pattern(comparisons: Mapping[str, Any]) -> Verdict | None:
 
     old = maps["before"]
     words = (
-        f"The strongest point of the two-dimensional spectrum stands {old['peak']:.2f} decades above its ring "
+        f"The sharpest point of the two-dimensional difference spectrum is {old['peak']:.2f} decades above the rest "
         f"(period {old['peak_period']} pixels, {old['peak_z']:.0f} standard errors)"
     )
     new = maps.get("after") or maps.get("after_against_untouched_real")
     if not present(old):
-        return Verdict(question, "no sign", "good", words + ", which is no more than different anatomy makes.")
+        return Verdict(question, "no sign", "good", words + ", which is within what chance makes.")
     if new is None:
         return Verdict(question, "yes", "bad", words + ".")
-    left = f"; after recalibration the strongest stands {new['peak']:.2f} above (period {new['peak_period']} pixels)."
+    left = f"; after recalibration it is {new['peak']:.2f} (period {new['peak_period']} pixels)."
     if present(new):
         return Verdict(question, "yes, and some stays", "bad", words + left)
     return Verdict(question, "yes, repaired", "good", words + left)
