@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -59,4 +60,4 @@ def _decode_with_handlers(dataset: Dataset) -> tuple[npt.NDArray[Any], str]:
 
 
 def _name(syntax: UID) -> str:
-    return syntax.name if syntax.is_transfer_syntax else str(syntax)[:64]
+    return syntax.name if syntax.name != syntax else re.sub(r"[^0-9.]", "?", str(syntax))[:64]

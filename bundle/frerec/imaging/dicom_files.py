@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pydicom
@@ -64,27 +66,60 @@ def read_dataset(path: Path, with_pixels: bool = True) -> Dataset:
         with_pixels: False to stop before the pixel data.
 
     Returns:
-        The data set, with a transfer syntax in its file meta information even where the file states none.
+        The data set, with a transfer syntax in its file meta information even where the file states none (then the
+        attribute ``inferred_syntax`` is true).
 
     Raises:
         InputError: not DICOM, truncated in its header, or an object that is no image.
     """
+    with refuse_malformed(path):
+        dataset = _read(path, with_pixels)
+        # Where the pixel data ends too early, pydicom gives up the whole data set without an error.
+        if with_pixels and len(dataset) == 0 and len(_read(path, with_pixels=False)) > 0:
+            raise InputError(path, "its pixel data is truncated", _DAMAGED)
+        _check(path, dataset)
+    return dataset
+
+
+@contextmanager
+def refuse_malformed(path: Path) -> Iterator[None]:
+    """Turn whatever pydicom raises on a malformed header into an InputError.
+
+    pydicom converts values when they are looked at, so any access may fail, and in many ways. Its messages may quote
+    the value, so they are not passed on.
+
+    Args:
+        path: named in errors.
+
+    Raises:
+        InputError: instead of any other exception.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path, force=True, stop_before_pixels=not with_pixels)
+        yield
+    except InputError:
+        raise
     except OSError as error:
-        reason = f"cannot be read ({error.strerror or type(error).__name__})"
+        if error.errno is None:  # raised by pydicom, not by the system
+            raise InputError(path, "its DICOM header is truncated", _DAMAGED) from error
+        reason = f"cannot be read ({error.strerror})"
         raise InputError(path, reason, "Check the path and its permissions") from error
-    except Exception as error:  # pydicom raises what the first malformed element happens to cause
-        raise InputError(path, "its DICOM header is truncated or malformed", _DAMAGED) from error
+    except Exception as error:
+        raise InputError(path, "an attribute of its DICOM header is malformed", "Repair its header") from error
+
+
+def _check(path: Path, dataset: Dataset) -> None:
     if not any(keyword in dataset for keyword in ("SOPClassUID", "Modality", "Rows", "PixelData")):
         if "DirectoryRecordSequence" in dataset:
             raise NotAnImageError(path, "this is a DICOMDIR, an index of files", "Give the folder of the images")
         raise NotAnImageError(path, "not an image: it holds no attribute of a DICOM image", "Leave it out")
     refuse_non_image(path, dataset)
     _complete_transfer_syntax(path, dataset)
-    return dataset
+
+
+def _read(path: Path, with_pixels: bool) -> Dataset:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pydicom.dcmread(path, force=True, stop_before_pixels=not with_pixels)
 
 
 def refuse_non_image(path: Path, dataset: Dataset) -> None:
@@ -107,7 +142,8 @@ def refuse_non_image(path: Path, dataset: Dataset) -> None:
 def _complete_transfer_syntax(path: Path, dataset: Dataset) -> None:
     if getattr(dataset, "file_meta", None) is None:
         dataset.file_meta = FileMetaDataset()
-    if dataset.file_meta.get("TransferSyntaxUID"):
+    dataset.inferred_syntax = not dataset.file_meta.get("TransferSyntaxUID")
+    if not dataset.inferred_syntax:
         return
     pixels = dataset.get("PixelData")
     if isinstance(pixels, bytes) and pixels.startswith(b"\xfe\xff\x00\xe0"):

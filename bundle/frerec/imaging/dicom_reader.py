@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,11 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from frerec.errors import InputError
-from frerec.imaging.dicom_files import read_dataset
+from frerec.imaging.dicom_files import read_dataset, refuse_malformed
 from frerec.imaging.dicom_geometry import affine_of, order_planes, pixel_spacing, plane_of, slice_thickness
 from frerec.imaging.dicom_pixels import DicomPixels, decode_pixels, padding_range
 from frerec.imaging.dicom_values import ValueRule, value_rules, window
 from frerec.imaging.reading import Reading, as_channels, file_sha256, measure, to_float32
-from frerec.imaging.stored_pixels import StoredPixels, changed_voxels, count_clipped, encode_integers
 
 #: The scale of CT images: 12 bits of Hounsfield units, the same for every file.
 HOUNSFIELD_RANGE = (-1024.0, 3071.0)
@@ -60,15 +59,10 @@ def open_frames(path: Path) -> DicomFrames:
         InputError: whatever makes it unusable.
     """
     dataset = read_dataset(path)
-    try:
+    with refuse_malformed(path):
         pixels = decode_pixels(path, dataset)
         rules = value_rules(path, dataset, pixels)
         padding = padding_range(dataset, pixels)
-    except InputError:
-        raise
-    except (ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError) as error:
-        # An attribute with a value of the wrong kind; the error's text might quote it, so it is not passed on.
-        raise InputError(path, "an attribute of its DICOM header is malformed", "Repair its header") from error
     physical = [to_float32(path, rule.physical(frame)) for rule, frame in zip(rules, pixels.stored, strict=True)]
     return DicomFrames(dataset, pixels, rules, padding, physical)
 
@@ -94,9 +88,10 @@ def read_dicom(path: Path, channels: int | None = None) -> Reading:
     frames = open_frames(path)
     digest = file_sha256(path)
     count = len(frames.physical)
-    warnings = file_warnings(frames.dataset)
-    order, last_axis, affine, spacing, geometry = _geometry(path, frames, warnings)
-    details = common_details(frames, warnings)
+    with refuse_malformed(path):
+        warnings = file_warnings(frames.dataset)
+        order, last_axis, affine, spacing, geometry = _geometry(path, frames, warnings)
+        details = common_details(frames, warnings)
     details["files"] = [{"path": str(path), "sha256": digest}]
     details["frame_order"] = order if count > 1 else []
     stacked = [frames.physical[index] for index in order]
@@ -127,7 +122,7 @@ def _geometry(
         warnings.extend(notes)
         affine = affine_of(planes[order[0]], in_plane, step)
         return order, "slice", affine, [*in_plane, float(np.linalg.norm(step))], geometry
-    warnings.append("its frames state no positions of their own: they are taken as a sequence of pictures")
+    warnings.append("its frames state no positions: they are taken as a sequence of pictures")
     affine = affine_of(planes[0], in_plane, 1.0)
     return list(range(count)), "frame", affine, [*in_plane, 1.0], geometry
 
@@ -167,10 +162,12 @@ def assemble(
     mask = padding[0] if flat else np.stack(padding, axis=-1)
     array = np.ascontiguousarray(as_channels(path, array, channels, details))
     ranges = measure(path, array, mask)
+    with refuse_malformed(path):
+        nominal = _add_nominal_ranges(ranges, first)
     if mask.any():
         array[:, mask] = np.float32(ranges["measured"][0])
     details.update(
-        range=_add_nominal_ranges(ranges, first),
+        range=nominal,
         shape=list(array.shape),
         last_axis=last_axis,
         spacing=[float(value) for value in spacing],
@@ -213,11 +210,11 @@ def file_warnings(dataset: Dataset) -> list[str]:
     if "MOSAIC" in (dataset.get("ImageType") or []):
         warnings.append("a Siemens mosaic: many slices in one picture; convert it to a volume for meaningful results")
     if str(dataset.get("LossyImageCompression") or "") == "01":
-        warnings.append("it was compressed with loss before, which changed its high frequencies")
+        warnings.append("it was compressed with loss before, which took its toll of high frequencies")
     if dataset.get("BurnedInAnnotation") == "YES":
         warnings.append("it has burned-in annotation, which is recalibrated like the rest")
-    if not dataset.file_meta.get("MediaStorageSOPClassUID"):
-        warnings.append("it lacks file meta information; its transfer syntax may have been inferred")
+    if dataset.inferred_syntax:
+        warnings.append("it states no transfer syntax; it was taken as uncompressed")
     return warnings
 
 
@@ -236,61 +233,3 @@ def common_details(frames: DicomFrames, warnings: list[str]) -> dict[str, Any]:
         "dtype": frames.pixels.stored.dtype.str,
         "frame_order": [],
     }
-
-
-def restore_file(
-    path: Path, new: Mapping[int, npt.NDArray[np.float32]], scale: float
-) -> StoredPixels:
-    """Stored values of one processed DICOM object, unchanged and padding pixels as they were.
-
-    Args:
-        path: the original.
-        new: physical values of each frame, by its index in the file, (channels, rows, columns).
-        scale: as in ``stored_pixels.changed_voxels``.
-    """
-    frames = open_frames(path)
-    pixels = frames.pixels
-    changed = []
-    for index, old in enumerate(frames.physical):
-        differs = changed_voxels(new[index], old, scale).any(axis=0)
-        changed.append(differs & ~frames.padded(index))
-    any_change = any(frame.any() for frame in changed)
-    if frames.rules[0].kind == "palette" and any_change:
-        return _as_rgb(path, frames, new, changed)
-    result = pixels.stored.copy()
-    low, high = pixels.limits
-    clipped = 0
-    for index, differs in enumerate(changed):
-        if differs.any():
-            wanted = frames.rules[index].stored(new[index].astype(np.float64))
-            if result.dtype.kind in "iu":
-                clipped += count_clipped(wanted, differs[..., None], low, high)
-                encoded = encode_integers(wanted, low, high, result.dtype, frames.padding)
-            else:
-                encoded = wanted.astype(result.dtype)
-            result[index][differs] = encoded[differs]
-    kind, bits = pixels.photometric, pixels.bits_stored
-    return StoredPixels(path, _layout(result), any_change, kind, bits, pixels.keyword, clipped)
-
-
-def _as_rgb(
-    path: Path,
-    frames: DicomFrames,
-    new: Mapping[int, npt.NDArray[np.float32]],
-    changed: list[npt.NDArray[np.bool_]],
-) -> StoredPixels:
-    table = frames.rules[0].table
-    dtype = np.dtype(np.uint8) if table is None else table.dtype
-    result = np.stack([np.moveaxis(frame, 0, -1) for frame in frames.physical]).astype(dtype)
-    high, clipped = int(np.iinfo(dtype).max), 0
-    for index, differs in enumerate(changed):
-        wanted = np.moveaxis(new[index], 0, -1).astype(np.float64)
-        clipped += count_clipped(wanted, differs[..., None], 0, high)
-        result[index][differs] = encode_integers(wanted, 0, high, dtype)[differs]
-    return StoredPixels(path, _layout(result), True, "RGB", 8 * dtype.itemsize, clipped=clipped)
-
-
-def _layout(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    if stored.shape[-1] == 1:
-        stored = stored[..., 0]
-    return stored[0] if len(stored) == 1 else stored

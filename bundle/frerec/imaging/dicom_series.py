@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from frerec.errors import InputError
-from frerec.imaging.dicom_files import NotAnImageError, read_dataset
+from frerec.imaging.dicom_files import NotAnImageError, read_dataset, refuse_malformed
 from frerec.imaging.dicom_geometry import Plane, affine_of, order_planes, pixel_spacing, plane_of
 from frerec.imaging.dicom_reader import assemble, common_details, file_warnings, open_frames, read_dicom
 from frerec.imaging.formats import detect_format
@@ -54,7 +54,8 @@ def find_series(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
         except NotAnImageError:
             objects += 1
             continue
-        series.setdefault(str(header.get("SeriesInstanceUID") or ""), []).append(path)
+        with refuse_malformed(path):
+            series.setdefault(str(header.get("SeriesInstanceUID") or ""), []).append(path)
     if not series:
         raise InputError(folder, "no DICOM image in this folder", "Give a folder that holds the files of one series")
     notes = []
@@ -88,7 +89,8 @@ def read_series(folder: Path, channels: int | None = None) -> Reading:
     if len(files) == 1:
         return read_dicom(files[0], channels)
     headers = [read_dataset(path, with_pixels=False) for path in files]
-    planes, spacing = _check_alike(folder, files, headers)
+    with refuse_malformed(folder):
+        planes, spacing = _check_alike(folder, files, headers)
     order, step, warnings = order_planes(folder, planes, "slices")
     affine = affine_of(planes[order[0]], spacing, step)
     stacked: list[npt.NDArray[np.float32]] = []
@@ -103,7 +105,8 @@ def read_series(folder: Path, channels: int | None = None) -> Reading:
         padding.append(frames.padded(0))
         entries.append({"path": str(files[index]), "sha256": file_sha256(files[index])})
     digest = hashlib.sha256("".join(entry["sha256"] for entry in entries).encode()).hexdigest()
-    details = common_details(first, [*notes, *file_warnings(first.dataset), *warnings])
+    with refuse_malformed(files[order[0]]):
+        details = common_details(first, [*notes, *file_warnings(first.dataset), *warnings])
     details["files"] = entries
     size = [*spacing, float(np.linalg.norm(step))]
     return assemble(

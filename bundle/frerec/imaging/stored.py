@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from frerec.errors import InputError
-from frerec.imaging.dicom_reader import restore_file
+from frerec.imaging.dicom_restore import restore_file
 from frerec.imaging.nifti_reader import restore_nifti
 from frerec.imaging.picture_reader import restore_picture
 from frerec.imaging.reading import as_file_channels, file_sha256

@@ -1,0 +1,69 @@
+"""Processed DICOM images back to stored values, one object at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from frerec.imaging.dicom_reader import DicomFrames, open_frames
+from frerec.imaging.stored_pixels import StoredPixels, changed_voxels, count_clipped, encode_integers
+
+
+def restore_file(path: Path, new: Mapping[int, npt.NDArray[np.float32]], scale: float) -> StoredPixels:
+    """Stored values of one processed DICOM object, unchanged and padding pixels as they were.
+
+    Args:
+        path: the original.
+        new: physical values of each frame, by its index in the file, (channels, rows, columns).
+        scale: as in ``stored_pixels.changed_voxels``.
+    """
+    frames = open_frames(path)
+    pixels = frames.pixels
+    changed = []
+    for index, old in enumerate(frames.physical):
+        differs = changed_voxels(new[index], old, scale).any(axis=0)
+        changed.append(differs & ~frames.padded(index))
+    any_change = any(frame.any() for frame in changed)
+    if frames.rules[0].kind == "palette" and any_change:
+        return _as_rgb(path, frames, new, changed)
+    result = pixels.stored.copy()
+    low, high = pixels.limits
+    clipped = 0
+    for index, differs in enumerate(changed):
+        if differs.any():
+            wanted = frames.rules[index].stored(new[index].astype(np.float64))
+            if result.dtype.kind in "iu":
+                clipped += count_clipped(wanted, differs[..., None], low, high)
+                encoded = encode_integers(wanted, low, high, result.dtype, frames.padding)
+            else:
+                encoded = wanted.astype(result.dtype)
+            result[index][differs] = encoded[differs]
+    kind, bits = pixels.photometric, pixels.bits_stored
+    return StoredPixels(path, _layout(result), any_change, kind, bits, pixels.keyword, clipped)
+
+
+def _as_rgb(
+    path: Path,
+    frames: DicomFrames,
+    new: Mapping[int, npt.NDArray[np.float32]],
+    changed: list[npt.NDArray[np.bool_]],
+) -> StoredPixels:
+    table = frames.rules[0].table
+    dtype = np.dtype(np.uint8) if table is None else table.dtype
+    result = np.stack([np.moveaxis(frame, 0, -1) for frame in frames.physical]).astype(dtype)
+    high, clipped = int(np.iinfo(dtype).max), 0
+    for index, differs in enumerate(changed):
+        wanted = np.moveaxis(new[index], 0, -1).astype(np.float64)
+        clipped += count_clipped(wanted, differs[..., None], 0, high)
+        result[index][differs] = encode_integers(wanted, 0, high, dtype)[differs]
+    return StoredPixels(path, _layout(result), True, "RGB", 8 * dtype.itemsize, clipped=clipped)
+
+
+def _layout(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if stored.shape[-1] == 1:
+        stored = stored[..., 0]
+    return stored[0] if len(stored) == 1 else stored
