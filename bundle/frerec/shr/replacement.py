@@ -35,9 +35,10 @@ def _layout(
     rho = radius(shape, spacing).flatten()
     high = (rho >= mask_ratio).nonzero().squeeze(1)
     end = math.sqrt(len(shape))
-    width = end / default_rings(shape) if bands is None else (end - mask_ratio) / bands
-    raw = ((rho[high].double() - mask_ratio) / width + 1e-6).floor().long()
-    if bands is not None:
+    if bands is None:  # the rings of a radial power spectrum, the first one cut by the mask
+        raw = (rho[high].double() * (default_rings(shape) / end) + 1e-6).floor().long()
+    else:
+        raw = ((rho[high].double() - mask_ratio) * (bands / (end - mask_ratio)) + 1e-6).floor().long()
         raw.clamp_(max=bands - 1)
     # small images leave some rings without a coefficient: number only those that have one
     used, band = torch.unique(raw, return_inverse=True)

@@ -1,0 +1,177 @@
+"""The mathematics of stage 1 against a plain numpy reference over the full spectrum."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from frerec.errors import ConfigError
+from frerec.shr.replacement import (
+    HighBand,
+    impose_profile,
+    replace_high_frequencies,
+    rescale_amplitudes,
+    white_noise,
+)
+from frerec.spectrum import periodic_plus_smooth, radial_power
+
+SHAPES = [(32, 32), (33, 48), (17, 31), (10, 12, 9)]
+
+
+def textured(shape: tuple[int, ...], batch: int = 1, channels: int = 2) -> torch.Tensor:
+    """A smooth ramp with texture on it: like an image, most power is at low frequencies."""
+    generator = torch.Generator().manual_seed(sum(shape))
+    noise = torch.randn(batch, channels, *shape, generator=generator) * 0.05
+    return 0.5 + noise + torch.linspace(-0.3, 0.3, shape[-1])
+
+
+def full_spectrum(x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """numpy's transform of the periodic component, and the radius of each coefficient."""
+    dims = x.ndim - 2
+    periodic = periodic_plus_smooth(x.double(), dims)[0].numpy()
+    frequencies = np.meshgrid(*[np.fft.fftfreq(n) * 2 for n in x.shape[2:]], indexing="ij")
+    axes = tuple(range(-dims, 0))
+    return np.fft.fftn(periodic, axes=axes, norm="ortho"), np.sqrt(sum(f**2 for f in frequencies))
+
+
+def profile_of(x: torch.Tensor) -> torch.Tensor:
+    return radial_power(x, x.ndim - 2)[0]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("strength", [0.0, 0.4, 1.0])
+def test_low_band_stays_and_high_band_gets_the_drawn_power(shape: tuple[int, ...], strength: float) -> None:
+    x = textured(shape)
+    drawn = torch.full((2, 20), -3.0)
+    band = HighBand(shape, 0.4)
+    y = replace_high_frequencies(x, drawn, band, strength, white_noise((2, *shape), [7]))
+    assert y.shape == x.shape
+    assert not y.is_complex()
+    # what was added is the difference of the periodic components: its spectrum has no low frequency
+    change = np.fft.fftn((y - x).double().numpy(), axes=tuple(range(2, x.ndim)), norm="ortho")
+    radius = full_spectrum(x)[1]
+    assert np.abs(change[..., radius < 0.4 - 1e-9]).max() < 1e-5
+    before, _ = full_spectrum(x)
+    after = before + change
+    assert (np.abs(after[..., radius >= 0.4]) ** 2).mean() == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_without_noise_phases_stay(shape: tuple[int, ...]) -> None:
+    x = textured(shape)
+    band = HighBand(shape, 0.3)
+    y = replace_high_frequencies(x, torch.full((2, 20), -2.0), band, 0.0, torch.randn(x.shape))
+    before, radius = full_spectrum(x)
+    after = before + np.fft.fftn((y - x).double().numpy(), axes=tuple(range(2, x.ndim)), norm="ortho")
+    strong = (radius >= 0.3) & (np.abs(before[0, 0]) > 1e-3)
+    turned = np.angle(after[0, 0][strong] / before[0, 0][strong])
+    assert np.abs(turned).max() < 1e-2
+
+
+def test_all_noise_forgets_the_phases() -> None:
+    x = textured((64, 64), channels=1)
+    band = HighBand((64, 64), 0.3)
+    y = replace_high_frequencies(x, profile_of(x), band, 1.0, white_noise((1, 64, 64), [1]))
+    a, b = (band.split(v)[1].flatten() for v in (x, y))
+    correlation = (a * b.conj()).sum().abs() / (a.abs().square().sum() * b.abs().square().sum()).sqrt()
+    assert correlation < 0.1
+
+
+@pytest.mark.parametrize("strength", [0.2, 0.6, 0.9])
+def test_strength_is_the_share_of_noise(strength: float) -> None:
+    x = textured((96, 96), channels=1)
+    band = HighBand((96, 96), 0.3, bands=1)
+    y = replace_high_frequencies(x, profile_of(x), band, strength, white_noise((1, 96, 96), [1]))
+    a, b = (band.split(v)[1].flatten() for v in (x, y))
+    weights = band.weights
+    correlation = (weights * (a * b.conj()).real).sum() / (
+        (weights * a.abs() ** 2).sum() * (weights * b.abs() ** 2).sum()
+    ).sqrt()
+    assert float(correlation) == pytest.approx(math.sqrt(1 - strength**2), abs=0.05)
+
+
+@pytest.mark.parametrize("bands", [None, 1, 6])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_imposed_powers_are_exact(shape: tuple[int, ...], bands: int | None) -> None:
+    x = textured(shape)
+    drawn = torch.linspace(-2, -4, 30).expand(2, 30)
+    band = HighBand(shape, 0.25, bands)
+    y = impose_profile(x, drawn, band)
+    _, before, smooth = band.split(x)
+    after = band.split(y.double() - smooth)[1]
+    # the smooth component is added back as it was; measured without it, each band has the profile's power
+    periodic = torch.fft.rfftn((y.double() - smooth), dim=tuple(range(2, x.ndim)), norm="ortho")
+    power = band.power(periodic.flatten(2)[..., band.high])
+    assert torch.allclose(power[0], band.target_power(drawn), rtol=1e-4)
+    assert after.shape == before.shape
+
+
+def test_imposing_an_images_own_powers_changes_nothing() -> None:
+    x = textured((48, 48))
+    band = HighBand((48, 48), 0.25, bands=1)
+    own = band.power(band.split(x)[1])[0].log10()
+    y = impose_profile(x, own.float().expand(2, 10) if own.shape[-1] == 10 else own.float().repeat(1, 10), band)
+    assert torch.allclose(x, y, atol=1e-5)
+
+
+def test_slices_keep_their_share_of_a_volumes_power() -> None:
+    x = textured((32, 32), batch=4, channels=1)
+    x[2] = 0.5 + (x[2] - 0.5) * 0.1
+    band = HighBand((32, 32), 0.3)
+    before = band.power(band.split(x)[1]).mean(-1)[:, 0]
+    noise = white_noise((1, 32, 32), [1, 2, 3, 4])
+    for y in (
+        replace_high_frequencies(x, torch.full((1, 9), -3.0), band, 0.7, noise),
+        impose_profile(x, torch.full((1, 9), -3.0), band),
+    ):
+        after = band.power(band.split(y)[1]).mean(-1)[:, 0]
+        assert torch.allclose(after / after.sum(), before / before.sum(), rtol=0.25)
+        assert float(after.mean()) == pytest.approx(1e-3, rel=0.02)
+
+
+def test_an_empty_high_band_is_filled_with_noise_or_left() -> None:
+    x = torch.full((1, 1, 32, 32), 0.5)
+    band = HighBand((32, 32), 0.5)
+    drawn = torch.full((1, 12), -4.0)
+    filled = replace_high_frequencies(x, drawn, band, 0.5, white_noise((1, 32, 32), [3]))
+    assert torch.isfinite(filled).all()
+    assert float(band.power(band.split(filled)[1]).mean()) == pytest.approx(1e-4, rel=0.05)
+    assert torch.allclose(impose_profile(x, drawn, band), x, atol=1e-6)
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_rescaled_amplitudes_have_the_drawn_statistics(log: bool) -> None:
+    x = textured((64, 64), channels=1)
+    band = HighBand((64, 64), 0.5, bands=1)
+    amplitude = band.split(x)[1].abs().double()
+    value = amplitude.log10() if log else amplitude
+    mean = band.mean(value)[0] + (0.3 if log else 0.05)
+    std = (band.mean(value.square()) - band.mean(value).square()).sqrt()[0] * 0.5
+    y = rescale_amplitudes(x, mean, std, band, log=log)
+    got = band.split(y - x + periodic_plus_smooth(x, 2)[0])[1].abs().double()
+    got = got.log10() if log else got
+    # negative amplitudes become 0, which lifts the mean and narrows the spread a little
+    assert torch.allclose(band.mean(got)[0], mean, rtol=2e-2)
+    assert torch.allclose((band.mean(got.square()) - band.mean(got).square()).sqrt()[0], std, rtol=0.1)
+
+
+def test_a_profile_serves_any_size() -> None:
+    large, small = textured((96, 96), channels=1), textured((32, 32), channels=1)
+    drawn = profile_of(large)
+    band = HighBand((32, 32), 0.3, bands=1)
+    y = impose_profile(small, drawn, band)
+    expected = HighBand((96, 96), 0.3, bands=1).target_power(drawn)
+    assert torch.allclose(band.power(band.split(y)[1])[0], expected, rtol=0.1)
+
+
+def test_noise_of_an_item_depends_on_its_seed_alone() -> None:
+    assert torch.equal(white_noise((1, 8, 8), [5, 6])[1], white_noise((1, 8, 8), [6])[0])
+
+
+@pytest.mark.parametrize(("name", "arguments"), [("mask_ratio", (1.5, None)), ("bands", (0.5, 0))])
+def test_what_is_out_of_range_is_named(name: str, arguments: tuple) -> None:
+    with pytest.raises(ConfigError, match=name):
+        HighBand((16, 16), *arguments)
