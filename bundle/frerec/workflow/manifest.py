@@ -44,7 +44,8 @@ def read_records(path: str | os.PathLike[str]) -> dict[str, Record]:
         text = Path(path).read_bytes().decode("utf-8", errors="replace")
     except FileNotFoundError:
         return records
-    for line in text.split("\n"):
+    # what follows the last line end was never finished, even where it happens to be complete
+    for line in text.split("\n")[:-1]:
         try:
             record = json.loads(line)
         except json.JSONDecodeError:
