@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from frerec.preflight.paths import check_folders, check_outputs, first_image
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def told(problems: list) -> str:
+    assert len(problems) == 1, problems
+    return str(problems[0])
+
+
+def test_missing_empty_and_imageless_folders(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.txt").write_text("x")
+    (tmp_path / "text" / "b.png").write_text("x")
+    (tmp_path / "file.png").write_bytes(PNG)
+    assert "no such folder" in told(check_folders({"dataset_dir": str(tmp_path / "a" / "b")}))
+    assert f"up to {tmp_path}" in told(check_folders({"dataset_dir": str(tmp_path / "a" / "b")}))
+    assert "a file, not a folder" in told(check_folders({"real_dir": str(tmp_path / "file.png")}))
+    assert "the folder is empty" in told(check_folders({"synthetic_dir": str(tmp_path / "empty")}))
+    assert "none of its 2 files" in told(check_folders({"recalibrated_dir": str(tmp_path / "text")}))
+    assert check_folders({"dataset_dir": None, "real_dir": ""}) == []
+
+
+def test_the_first_readable_image_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("no picture")
+    (tmp_path / "b.png").write_bytes(PNG)
+    assert first_image("dataset_dir", tmp_path).path == "b.png"
+
+
+def test_datalists(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PNG)
+    listed = tmp_path / "list.csv"
+    listed.write_text("image,split\na.png,train\n")
+    assert check_folders({"datalist": str(listed), "real_dir": str(tmp_path)}) == []
+    assert told(check_folders({"datalist": str(listed), "split": "test"})).startswith("split='test'")
+    listed.write_text("image\ngone.png\n")
+    assert "gone.png" in told(check_folders({"datalist": str(listed)}))
+    assert "no such datalist" in told(check_folders({"datalist": str(tmp_path / "absent.csv")}))
+
+
+def test_outputs_keep_clear_of_inputs(tmp_path: Path) -> None:
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    for output, word in ((inputs, "the same folder"), (inputs / "out", "inside dataset_dir")):
+        assert word in told(check_outputs({"output_dir": str(output)}, {"dataset_dir": str(inputs)}, mirrors=False))
+    around = {"output_dir": str(tmp_path)}, {"dataset_dir": str(inputs)}
+    assert "around dataset_dir" in told(check_outputs(*around, mirrors=True))
+    # a report may lie beside the images it is about
+    assert check_outputs(*around, mirrors=False) == []
+    assert check_outputs({"output_dir": str(tmp_path / "in2")}, {"dataset_dir": str(inputs)}, mirrors=True) == []
+
+
+def test_outputs_must_be_writable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    assert "is a file" in told(check_outputs({"output_dir": str(tmp_path / "file")}, {}, mirrors=False))
+    assert check_outputs({"weights_path": str(tmp_path / "new" / "model.pt")}, {}, mirrors=False) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_write_permission(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    problem = told(check_outputs({"output_dir": str(tmp_path / "out")}, {}, mirrors=False))
+    tmp_path.chmod(0o700)
+    assert "may not be written to" in problem
