@@ -17,8 +17,6 @@ try:
 except ImportError:  # pydicom 2.4
     from pydicom.pixel_data_handlers.util import apply_color_lut  # type: ignore[no-redef]
 
-_COLOURS = ("Red", "Green", "Blue")
-
 
 def modality_lut(path: Path, dataset: Dataset, pixels: DicomPixels) -> tuple[int, npt.NDArray[Any]]:
     """The Modality LUT (PS3.3 C.11.1).
@@ -65,28 +63,15 @@ def palette(path: Path, dataset: Dataset) -> tuple[int, npt.NDArray[Any]]:
         InputError: the palette is missing or malformed.
     """
     try:
-        entries, first, depth = (int(value) for value in dataset.RedPaletteColorLookupTableDescriptor)
+        entries, first, _ = (int(value) for value in dataset.RedPaletteColorLookupTableDescriptor)
         entries = entries or 1 << 16
-        tables = Dataset()
-        tables.file_meta = dataset.file_meta  # the segmented kind is unpacked in the file's byte order
-        for colour in _COLOURS:
-            descriptor = f"{colour}PaletteColorLookupTableDescriptor"
-            tables.add_new(descriptor, "US", [entries & 0xFFFF, 0, depth])
-            for keyword in (f"{colour}PaletteColorLookupTableData", f"Segmented{colour}PaletteColorLookupTableData"):
-                if keyword in dataset:
-                    tables.add_new(keyword, "OW", _native_words(dataset, keyword))
-        table = apply_color_lut(np.arange(entries, dtype=np.uint16), tables)[..., :3]
+        table = apply_color_lut(np.arange(first, first + entries), dataset)[..., :3]
+        if not little_endian(dataset) and "RedPaletteColorLookupTableData" in dataset:
+            # pydicom takes unsegmented entries for little endian whatever the file is.
+            table = table.byteswap() if table.itemsize == 2 else table.reshape(-1, 2, 3)[:, ::-1].reshape(-1, 3)
     except Exception as error:  # a malformed palette raises whatever its first misfit does
         raise InputError(path, "its colour palette is missing or malformed", "Convert it to RGB") from error
     return first, table
-
-
-def _native_words(dataset: Dataset, keyword: str) -> bytes:
-    data: bytes = dataset[keyword].value
-    # pydicom reads unsegmented entries as little endian whatever the file is.
-    if little_endian(dataset) or keyword.startswith("Segmented"):
-        return data
-    return np.frombuffer(data, ">u2").astype("<u2").tobytes()
 
 
 def little_endian(dataset: Dataset) -> bool:
