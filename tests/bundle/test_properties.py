@@ -23,6 +23,8 @@ def workflow(root: Path, name: str, kind: str, cohort: SmallCohort, output_dir: 
         "weights_path": str(cohort.weights),
         "output_dir": str(output_dir),
         "top_k": 4,
+        "image_size": [64, 64],
+        "crop_size": [32, 32],
         "device": "cpu",
     }
     known = json.loads(path.read_text()).keys()
@@ -44,8 +46,7 @@ def test_no_property_is_missing(
 
 
 def test_properties_can_be_set(bundle_root: Path, small_cohort: SmallCohort, tmp_path: Path) -> None:
-    ids = {"datalist": str(small_cohort.datalist), "image_size": [64, 64], "crop_size": [32, 32]}
-    made = workflow(bundle_root, "train", "train", small_cohort, tmp_path, **ids)
+    made = workflow(bundle_root, "train", "train", small_cohort, tmp_path, datalist=str(small_cohort.datalist))
     made.max_epochs = 3
     made.initialize()
     assert made.trainer.state.max_epochs == 3
