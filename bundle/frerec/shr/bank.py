@@ -19,8 +19,6 @@ from frerec.shr.bank_info import BankInfo
 from frerec.shr.statistics import aggregate_bands, ring_counts
 from frerec.spectrum.power import POWER_FLOOR, fill_empty, ring_frequencies
 
-_TENSORS = {"ring_statistics", "descriptors", "content_hash", "group"}
-
 
 class ReferenceBank:
     """A set of real images as spectral statistics, retrieval descriptors and, in house, pixels.
@@ -31,8 +29,8 @@ class ReferenceBank:
     Args:
         info: the header.
         tensors: ``ring_statistics`` float32 (N, C, R, 4), ``descriptors`` float32 (N, D), ``content_hash`` int64
-            (N,), ``group`` int32 (N,), and for kind ``pixels`` ``pixels`` (N, C, *spatial) uint8, uint16 or
-            float16.
+            (N,), ``group`` int32 (N,); for kind ``pixels`` also ``pixels`` (N, C, *spatial) uint8, uint16 or float16,
+            ``windows`` and ``lowpass_windows`` float16 (N, C * windows, terms), see :mod:`frerec.shr.windows`.
         path: the file they are mapped from, if any.
     """
 
@@ -53,7 +51,7 @@ class ReferenceBank:
         path = Path(path)
         tensors, metadata = map_tensors(path, verify)
         info = BankInfo.from_metadata(metadata, str(path))
-        wanted = _TENSORS | ({"pixels"} if info.kind == "pixels" else set())
+        wanted = info.tensor_names
         counts = {len(tensors[name]) for name in wanted & tensors.keys()}
         expected = (info.channels, info.n_rings, 4)
         if not wanted <= tensors.keys() or len(counts) != 1 or tensors["ring_statistics"].shape[1:] != expected:
@@ -110,7 +108,7 @@ class ReferenceBank:
         else:
             write_tensors(self.path, parts, self.info.to_metadata())
             self.tensors = map_tensors(self.path, verify=False)[0]
-        for name in ("sha256", "profiles", "_hash_order"):
+        for name in ("sha256", "profiles"):
             self.__dict__.pop(name, None)
 
     def save(self, path: str | os.PathLike[str]) -> ReferenceBank:
@@ -205,7 +203,7 @@ def _add_all(builder: BankBuilder, images: Iterable[Any], groups: Iterable[int] 
         try:
             builder.add(image, -1 if known is None else known[position])
         except IndexError as error:
-            raise FreRecError(f"there are more images than groups ({len(known or ())}). Give one group each.") from error
+            raise FreRecError(f"there are more images than the {len(known or ())} groups. Give one each.") from error
         except FreRecError as error:
             raise FreRecError(f"image {position}: {error}") from error
 

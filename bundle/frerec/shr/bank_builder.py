@@ -11,7 +11,9 @@ import torch
 
 from frerec.errors import ConfigError, FreRecError
 from frerec.shr.bank_info import BankInfo
-from frerec.shr.statistics import content_hash, descriptor, ring_statistics, slices_as_batch
+from frerec.shr.descriptor import descriptor
+from frerec.shr.statistics import content_hash, ring_statistics, slices_as_batch
+from frerec.shr.windows import block_means, local_moments
 from frerec.spectrum.bands import default_rings
 
 #: Stored type of pixels and the value that stands for 1.0.
@@ -44,14 +46,11 @@ class BankBuilder:
         self.info = info
         self._new = {"kind": kind, "spatial_dims": spatial_dims, "n_rings": n_rings, **settings}
         self._pixel_dtype = pixel_dtype
-        self._rows: dict[str, list[npt.NDArray[Any]]] = {
-            "ring_statistics": [], "descriptors": [], "content_hash": [], "group": []
-        }  # fmt: skip
-        # pixels wait on disk: they may exceed memory
-        self._spool: Any = None
+        self._spools: dict[str, _Spool] = {}
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._rows["group"])
+        return self._count
 
     def add(self, image: npt.ArrayLike | torch.Tensor, group: int = -1) -> None:
         """Add one image.
@@ -72,18 +71,32 @@ class BankBuilder:
             self.info = BankInfo(channels=batch.shape[1], image_size=shape, **settings)
         info = self.info
         check_fit(info, batch)
-        statistics = ring_statistics(batch, info.spatial_dims, info.n_rings, info.spacing)
-        self._rows["ring_statistics"].append(statistics.mean(0).numpy())
-        self._rows["descriptors"].append(descriptor(batch, info.spatial_dims, info.descriptor).mean(0).numpy())
-        self._rows["content_hash"].append(np.int64(content_hash(x)))
-        self._rows["group"].append(np.int32(group))
+        if info.kind == "pixels" and len(batch) > 1:
+            raise ConfigError(
+                "kind", info.kind, "a volume in a 2-D bank is a mean over slices and has no pixels",
+                "Use kind=statistics, or spatial_dims=3",
+            )  # fmt: skip
+        rows = {
+            "ring_statistics": ring_statistics(batch, info.spatial_dims, info.n_rings, info.spacing).mean(0).numpy(),
+            "descriptors": descriptor(batch, info.spatial_dims, info.descriptor).mean(0).numpy(),
+            "content_hash": np.array(content_hash(x), dtype=np.int64),
+            "group": np.array(group, dtype=np.int32),
+        }
         if info.kind == "pixels":
-            if len(batch) > 1:
-                raise FreRecError("a bank of kind pixels holds no volumes as 2-D entries. Use kind=statistics.")
-            self._spool = self._spool or tempfile.TemporaryFile(prefix="frerec-bank-")
-            scaled = batch[0].clamp(0, 1).numpy() * PIXEL_SCALE[self._pixel_dtype]
-            rounded = np.rint(scaled) if self._pixel_dtype != "float16" else scaled
-            self._spool.write(np.ascontiguousarray(rounded.astype(self._pixel_dtype)).data)
+            rows |= self._pixel_rows(info, batch.clamp(0, 1))
+        for name, row in rows.items():
+            self._spools.setdefault(name, _Spool(row.shape, row.dtype)).append(row)
+        self._count += 1
+
+    def _pixel_rows(self, info: BankInfo, batch: torch.Tensor) -> dict[str, npt.NDArray[Any]]:
+        scaled = batch[0].numpy() * PIXEL_SCALE[self._pixel_dtype]
+        rounded = scaled if self._pixel_dtype == "float16" else np.rint(scaled)
+        low = block_means(batch, info.lowpass_block)
+        return {
+            "pixels": rounded.astype(self._pixel_dtype),
+            "windows": local_moments(batch, info.spatial_dims)[0].half().numpy(),
+            "lowpass_windows": local_moments(low, info.spatial_dims)[0].half().numpy(),
+        }
 
     @staticmethod
     def _check_values(x: torch.Tensor) -> None:
@@ -106,12 +119,23 @@ class BankBuilder:
         """
         if self.info is None or not len(self):
             raise FreRecError("a reference bank needs at least one image, none was given. Check real_dir or datalist.")
-        tensors = {name: np.stack(rows) for name, rows in self._rows.items()}
-        if self._spool is not None:
-            self._spool.flush()
-            shape = (len(self), self.info.channels, *self.info.image_size)
-            tensors["pixels"] = np.memmap(self._spool, self._pixel_dtype, "r", 0, shape)
-        return self.info, tensors
+        return self.info, {name: spool.array() for name, spool in self._spools.items()}
+
+
+class _Spool:
+    """Rows of a tensor, waiting on disk because those of a large bank exceed memory."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._shape, self._dtype, self._count = shape, dtype, 0
+        self._file = tempfile.TemporaryFile(prefix="frerec-bank-")  # noqa: SIM115 - lives as long as the builder
+
+    def append(self, row: npt.NDArray[Any]) -> None:
+        self._file.write(np.ascontiguousarray(row).data)
+        self._count += 1
+
+    def array(self) -> npt.NDArray[Any]:
+        self._file.flush()
+        return np.memmap(self._file, self._dtype, "r", 0, (self._count, *self._shape))
 
 
 def check_fit(info: BankInfo, batch: torch.Tensor) -> None:

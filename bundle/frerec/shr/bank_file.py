@@ -14,7 +14,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -68,13 +68,16 @@ def write_tensors(path: str | os.PathLike[str], tensors: Parts, metadata: Mappin
     except OSError as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        raise InputError(path, f"cannot be written ({error.strerror})", "Choose a folder that can be written") from error
+        raise InputError(path, f"cannot be written ({error.strerror})", "Choose another bank_path") from error
     return checksum
 
 
 def tensors_checksum(tensors: Parts, metadata: Mapping[str, str]) -> str:
-    """The checksum :func:`write_tensors` would give the file: SHA-256 of its bytes after the header's length,
-    with zeros in place of the checksum itself, so that a changed header is noticed as well as changed data."""
+    """The checksum :func:`write_tensors` would give the file.
+
+    SHA-256 of the file's bytes after the header's length, with zeros in place of the checksum itself, so that a
+    changed header is noticed as well as changed data.
+    """
     tensors = _ordered(tensors)
     state = hashlib.sha256(_header(tensors, metadata))
     for parts in tensors.values():
@@ -109,25 +112,40 @@ def map_tensors(
     try:
         entries = json.loads(raw)
         metadata = dict(entries.pop("__metadata__"))
-        layout = {
-            name: (np.dtype(_DTYPES[e["dtype"]]), tuple(map(int, e["shape"])), *map(int, e["data_offsets"]))
-            for name, e in entries.items()
-        }
-        consistent = all(
-            math.prod(shape) * dtype.itemsize == end - start and start >= 0 for dtype, shape, start, end in layout.values()
-        )
+        layout = {name: _Extent.from_entry(entry) for name, entry in entries.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(path, "is not a reference bank (no safetensors header)", "Check bank_path") from error
-    expected = 8 + length + max((end for *_, end in layout.values()), default=0)
-    if not consistent or size != expected:
+    data = 8 + length
+    expected = data + max((extent.end for extent in layout.values()), default=0)
+    if size != expected or not all(extent.consistent for extent in layout.values()):
         raise InputError(path, f"is truncated or damaged: {size} bytes where its header says {expected}", _REBUILD)
     if verify:
-        _verify(path, raw, 8 + length, str(metadata.get(_CHECKSUM)))
+        _verify(path, raw, data, str(metadata.get(_CHECKSUM)))
     tensors: dict[str, npt.NDArray[Any]] = {}
-    for name, (dtype, shape, start, end) in layout.items():
-        # an empty tensor cannot be mapped
-        tensors[name] = np.memmap(path, dtype, "r", 8 + length + start, shape) if end > start else np.zeros(shape, dtype)
+    for name, extent in layout.items():
+        if extent.end > extent.start:
+            tensors[name] = np.memmap(path, extent.dtype, "r", data + extent.start, extent.shape)
+        else:  # what is empty cannot be mapped
+            tensors[name] = np.zeros(extent.shape, extent.dtype)
     return tensors, metadata
+
+
+class _Extent(NamedTuple):
+    """Where a tensor lies in the data."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+    @classmethod
+    def from_entry(cls, entry: Mapping[str, Any]) -> _Extent:
+        start, end = (int(offset) for offset in entry["data_offsets"])
+        return cls(np.dtype(_DTYPES[entry["dtype"]]), tuple(int(n) for n in entry["shape"]), start, end)
+
+    @property
+    def consistent(self) -> bool:
+        return self.start >= 0 and self.end - self.start == math.prod(self.shape) * self.dtype.itemsize
 
 
 def _verify(path: Path, raw_header: bytes, start: int, checksum: str) -> None:
@@ -138,7 +156,9 @@ def _verify(path: Path, raw_header: bytes, start: int, checksum: str) -> None:
             state.update(chunk)
     if state.hexdigest() != checksum:
         raise InputError(
-            path, f"its content does not match its checksum (says {checksum[:12]}, is {state.hexdigest()[:12]})", _REBUILD
+            path,
+            f"its content does not match its checksum (says {checksum[:12]}, is {state.hexdigest()[:12]})",
+            _REBUILD,
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from frerec.errors import ConfigError, InputError
-from frerec.shr.statistics import DescriptorSettings
+from frerec.shr.descriptor import DescriptorSettings
 
 FORMAT = "frerec-reference-bank"
 FORMAT_VERSION = 1
@@ -49,6 +49,17 @@ class BankInfo:
                 "spatial_dims", self.spatial_dims, f"does not fit images of size {self.image_size}",
                 "Use 2 for (H, W) and 3 for (H, W, D)",
             )  # fmt: skip
+
+    @property
+    def lowpass_block(self) -> int:
+        """Pixels a side of the blocks whose means are the low-passed image: the descriptor's cut, in pixels."""
+        return max(1, min(round(1 / self.descriptor.cut), min(self.image_size) // 16))
+
+    @property
+    def tensor_names(self) -> frozenset[str]:
+        """The tensors a bank with this header holds."""
+        names = frozenset({"ring_statistics", "descriptors", "content_hash", "group"})
+        return names | {"pixels", "windows", "lowpass_windows"} if self.kind == "pixels" else names
 
     def to_metadata(self) -> dict[str, str]:
         """The header as text by name, values other than text in JSON."""

@@ -2,40 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+import torch.nn.functional as F
 
 from frerec.errors import ConfigError, FreRecError
 from frerec.shr.bank import ReferenceBank
-from frerec.shr.ssim import ssim
-from frerec.shr.statistics import content_hash, descriptor, slices_as_batch
+from frerec.shr.similarity import DescriptorSimilarity, Similarity, SSIMSimilarity
+from frerec.shr.statistics import content_hash, slices_as_batch
 
-METHODS = ("descriptor", "ssim", "ssim_lowpass")
+#: How similar images can be found; the first two need no pixels in the bank.
+METHODS: dict[str, Callable[[ReferenceBank], Similarity]] = {
+    "descriptor": lambda bank: DescriptorSimilarity(bank, predict=False),
+    "profile": lambda bank: DescriptorSimilarity(bank, predict=True),
+    "ssim": SSIMSimilarity,
+    "ssim_lowpass": lambda bank: SSIMSimilarity(bank, lowpass=True),
+    "ssim_centred": lambda bank: SSIMSimilarity(bank, centred=True),
+}
 
 
 class Retriever:
-    """The ``top_k`` images of a bank most similar to a query; an image never finds itself.
+    """The ``top_k`` images of a reference bank most similar to a query; an image never finds itself.
+
+    Methods, by name:
+
+    - ``descriptor``: nearest phase-free description of the low frequencies, blind to blur. Any bank.
+    - ``profile``: nearest high-band profile as predicted from that description. Any bank.
+    - ``ssim``: the paper's. Needs pixels, as do the following.
+    - ``ssim_lowpass``: SSIM of low-passed images.
+    - ``ssim_centred``: SSIM less the mean SSIM that images of the bank have with the candidate.
+
+    SSIM is estimated for the whole bank and computed densely for a short list. The result depends on nothing but
+    the query and the bank: not on batch, order or number of threads.
 
     Args:
         bank: the reference bank.
-        method: ``descriptor`` (any bank), ``ssim`` or ``ssim_lowpass`` (banks of kind ``pixels``).
+        method: one of the above.
         top_k: how many to return.
+        short_list: length of the short list that is ranked densely, in multiples of ``top_k``.
 
     Raises:
-        ConfigError: unknown method, or one the bank's kind does not allow, or ``top_k`` exceeds the bank.
+        ConfigError: unknown method, one the bank's kind does not allow, or ``top_k`` exceeds the bank.
     """
 
-    def __init__(self, bank: ReferenceBank, method: str = "descriptor", top_k: int = 200) -> None:
+    def __init__(
+        self, bank: ReferenceBank, method: str = "descriptor", top_k: int = 200, short_list: float = 3.0
+    ) -> None:
         if method not in METHODS:
             raise ConfigError("method", method, "unknown retrieval method", f"Use one of {', '.join(METHODS)}")
-        if method != "descriptor":
-            bank.pixels(slice(0, 0))
-        self.bank, self.method, self.top_k = bank, method, top_k
+        if short_list < 1:
+            raise ConfigError("short_list", short_list, "the short list holds at least top_k images", "Use 1 or more")
+        self.bank, self.method, self.top_k, self.short_list = bank, method, top_k, short_list
+        self._require(len(bank))
         self._hashes = torch.from_numpy(bank.tensors["content_hash"].copy())
         self._groups = torch.from_numpy(bank.tensors["group"].copy())
-        self._require(len(bank))
-        table = torch.from_numpy(bank.tensors["descriptors"].astype("float64"))
-        self._mean, self._std = table.mean(0), table.std(0, correction=0).clamp(min=1e-6)
-        self._table = (table - self._mean) / self._std
+        self._similarity = METHODS[method](bank)
 
     def __call__(
         self, image: torch.Tensor, exclude_hash: int | None = None, exclude_group: int | None = None
@@ -43,16 +65,18 @@ class Retriever:
         """Retrieve.
 
         Args:
-            image: (C, *spatial), normalised to [0, 1]; a volume (C, H, W, D) may meet a 2-D bank.
+            image: (C, *spatial), normalised to [0, 1]; a volume (C, H, W, D) may meet a 2-D bank. An image of
+                another size than the bank's is compared in the bank's size.
             exclude_hash: content hash of an image to leave out beside the query itself, for instance that of the
                 query before augmentation.
-            exclude_group: patient index whose images are left out; -1 or None for none.
+            exclude_group: patient index whose images are left out; None or -1 for none.
 
         Returns:
-            ``(indices, scores)``: int64 (K,) and float64 (K,), best first, ties by index.
+            ``(indices, scores)``: int64 (K,) and float64 (K,), best first, ties by index. Larger is more similar.
 
         Raises:
-            FreRecError: fewer than ``top_k`` images remain, or the query does not fit the bank.
+            ConfigError: fewer than ``top_k`` images remain.
+            FreRecError: the query's channels or dimensions do not fit the bank.
         """
         x = torch.as_tensor(image).detach().cpu().float()
         usable = self._hashes != content_hash(x)
@@ -61,9 +85,13 @@ class Retriever:
         if exclude_group is not None and exclude_group >= 0:
             usable &= self._groups != exclude_group
         self._require(int(usable.sum()))
-        scores = self._scores(slices_as_batch(x, self.bank.info.spatial_dims))
-        order = torch.sort(torch.where(usable, scores, -torch.inf), descending=True, stable=True).indices[: self.top_k]
-        return order, scores[order]
+        batch = self._fitted(slices_as_batch(x, self.bank.info.spatial_dims))
+        estimate = torch.where(usable, self._similarity.estimate(batch), -torch.inf)
+        listed = _ranked(estimate)[: min(round(self.short_list * self.top_k), int(usable.sum()))].sort().values
+        exact = self._similarity.exact(batch, listed)
+        scores = estimate[listed] if exact is None else exact
+        order = _ranked(scores)[: self.top_k]
+        return listed[order], scores[order]
 
     def _require(self, usable: int) -> None:
         if not 1 <= self.top_k <= usable:
@@ -72,13 +100,22 @@ class Retriever:
                 "Use a smaller top_k or a larger bank",
             )  # fmt: skip
 
-    def _scores(self, batch: torch.Tensor) -> torch.Tensor:
+    def _fitted(self, batch: torch.Tensor) -> torch.Tensor:
         info = self.bank.info
-        if self.method == "descriptor":
-            query = descriptor(batch, info.spatial_dims, info.descriptor).double().mean(0)
-            return -((self._table - (query - self._mean) / self._std).square().mean(1)).sqrt()
-        parts = [
-            ssim(batch, self.bank.pixels(slice(i, i + 64)), info.spatial_dims).double()
-            for i in range(0, len(self.bank), 64)
-        ]
-        return torch.cat(parts)
+        if batch.shape[1] != info.channels:
+            raise FreRecError(
+                f"the image has {batch.shape[1]} channel(s), the reference bank {info.channels}. "
+                "Use a bank built from images of the same kind, or convert the image."
+            )
+        size = tuple(batch.shape[2:])
+        if size != info.image_size:
+            # means of areas where it shrinks, so that nothing is aliased into the low frequencies
+            smaller = [min(a, b) for a, b in zip(size, info.image_size, strict=True)]
+            batch = F.interpolate(batch, smaller, mode="area")
+            batch = F.interpolate(batch, info.image_size, mode="bilinear" if len(size) == 2 else "trilinear")
+        return batch
+
+
+def _ranked(scores: torch.Tensor) -> torch.Tensor:
+    """Indices from the largest score to the smallest; what differs by rounding alone is a tie, taken by index."""
+    return torch.sort(scores.double().round(decimals=9), descending=True, stable=True).indices

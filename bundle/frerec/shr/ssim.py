@@ -11,6 +11,7 @@ Image Process. 13 (2004).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -40,8 +41,8 @@ def _band_matrix(outputs: int, dtype: torch.dtype) -> torch.Tensor:
     return matrix.to(dtype)
 
 
-def _filter(x: torch.Tensor, spatial_dims: int) -> torch.Tensor:
-    """Gaussian-weighted local means at every window position inside the image.
+def local_mean(x: torch.Tensor, spatial_dims: int) -> torch.Tensor:
+    """Gaussian-weighted mean at every window position inside the image, (..., *(spatial - 10)).
 
     As products with band matrices: an order of magnitude faster on CPU than torch's convolution of few channels.
     """
@@ -72,30 +73,34 @@ def ssim(x: torch.Tensor, y: torch.Tensor, spatial_dims: int, data_range: float 
         data_range: difference of the largest and smallest possible value.
 
     Returns:
-        (B,) mean SSIM, at most 1, in the dtype of the inputs (float32 at least).
+        float64 (B,): mean SSIM, at most 1. The maps are computed in the inputs' precision, float32 at least.
 
     Raises:
         FreRecError: shapes differ, or the image is smaller than the window.
     """
     if x.shape[1:] != y.shape[1:] or x.ndim != spatial_dims + 2:
         raise FreRecError(f"SSIM needs images of one shape, got {tuple(x.shape)} and {tuple(y.shape)}. Resize one.")
-    if min(x.shape[-spatial_dims:]) < WINDOW:
-        raise FreRecError(
-            f"an image of size {tuple(x.shape[-spatial_dims:])} is smaller than the SSIM window of {WINDOW} pixels. "
-            "Use larger images or method=descriptor."
-        )
+    check_window(x.shape[-spatial_dims:])
     dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
     # Local variances are differences of squares: taking out a constant first keeps their digits.
     shift = 0.5 * data_range
-    return _from_moments(x.to(dtype) - shift, y.to(dtype) - shift, shift, spatial_dims, data_range)
-
-
-def _from_moments(x: torch.Tensor, y: torch.Tensor, shift: float, dims: int, data_range: float) -> torch.Tensor:
+    x, y = x.to(dtype) - shift, y.to(dtype) - shift
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-    mu_x, mu_y = _filter(x, dims), _filter(y, dims)
-    var_x = _filter(x * x, dims) - mu_x * mu_x
-    var_y = _filter(y * y, dims) - mu_y * mu_y
-    cov = _filter(x * y, dims) - mu_x * mu_y
+    mu_x, mu_y = local_mean(x, spatial_dims), local_mean(y, spatial_dims)
+    var_x = local_mean(x * x, spatial_dims) - mu_x * mu_x
+    var_y = local_mean(y * y, spatial_dims) - mu_y * mu_y
+    cov = local_mean(x * y, spatial_dims) - mu_x * mu_y
     mu_x, mu_y = mu_x + shift, mu_y + shift
     luminance = (2 * mu_x * mu_y + c1) / (mu_x * mu_x + mu_y * mu_y + c1)
-    return (luminance * (2 * cov + c2) / (var_x + var_y + c2)).flatten(1).mean(1)
+    values = luminance * (2 * cov + c2) / (var_x + var_y + c2)
+    # summed in double precision, so that the number of threads does not show
+    return values.flatten(1).mean(1, dtype=torch.float64)
+
+
+def check_window(shape: Sequence[int]) -> None:
+    """Raise FreRecError where an image of spatial size ``shape`` has no room for the window."""
+    if min(shape) < WINDOW:
+        raise FreRecError(
+            f"an image of size {tuple(shape)} is smaller than the SSIM window of {WINDOW} pixels. "
+            "Use larger images, or a statistics bank and method=descriptor."
+        )
