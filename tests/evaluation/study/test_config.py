@@ -39,8 +39,9 @@ def test_every_arm_runs_from_the_config(
             parameter += 0.01 * torch.randn_like(parameter)
     torch.save(network.state_dict(), tmp_path / "model.pt")
     words = {
-        "config_file": bundle_root / "configs" / "study.json", "datalist": tmp_path / "list.csv", "synthetic_dir": made,
-        "output_dir": tmp_path / "out", "bank_path": tmp_path / "bank.safetensors", "weights_path": tmp_path / "model.pt",
+        "config_file": bundle_root / "configs" / "study.json", "datalist": tmp_path / "list.csv",
+        "synthetic_dir": made, "output_dir": tmp_path / "out", "bank_path": tmp_path / "bank.safetensors",
+        "weights_path": tmp_path / "model.pt",
         "image_size": "[32,32]", "arm_names": ARMS, "num_seeds": 1, "max_steps": 2, "batch_size": 4, "validations": 1,
         "draws": 50, "top_k": 4, "device": "cpu",
     }  # fmt: skip

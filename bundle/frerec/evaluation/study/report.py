@@ -16,7 +16,7 @@ h1{font-size:1.5rem}h2{font-size:1.2rem;margin-top:2rem}
 .study-scroll{overflow-x:auto}
 table.study{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums;min-width:38rem}
 .study th,.study td{border-bottom:1px solid #d0d7de;padding:.3rem .6rem;text-align:left;white-space:nowrap}
-.study tr.help td:first-child{border-left:4px solid #1a7f37}.study tr.harm td:first-child{border-left:4px solid #b3261e}
+.study td.help{box-shadow:inset 4px 0 #1a7f37}.study td.harm{box-shadow:inset 4px 0 #b3261e}
 .study small{color:#57606a}figure{margin:1rem 0}figure svg{max-width:100%;height:auto}
 @media print{body{max-width:none;padding:0}section.study-cell{break-inside:avoid}}
 """
@@ -90,13 +90,13 @@ def study_table(arms: Sequence[Mapping[str, Any]], references: Sequence[str]) ->
     head = ["arm", "AUC", "accuracy", *(f"AUC minus {reference}" for reference in references), "seeds", "images"]
     lines = [f"<tr>{''.join(f'<th scope=col>{escape(word)}</th>' for word in head)}</tr>"]
     for entry in arms:
-        found = [_found(entry, reference, "auc") for reference in references]
-        last = next((c for c in reversed(found) if c), None)
         images = f"{entry['real_images']} + {entry['synthetic_images']}" if "real_images" in entry else ""
         cells = [escape(entry["arm"]), *(_with_interval(entry[metric], "") for metric in ("auc", "accuracy"))]
-        cells += [_with_interval(c, "+", c["p_holm"]) if c else "" for c in found]
-        cells += [str(len(entry["seeds"])), images]
-        lines.append(f'<tr class="{verdict(last) if last else "open"}">{"".join(f"<td>{c}</td>" for c in cells)}</tr>')
+        row = "".join(f"<td>{cell}</td>" for cell in cells)
+        for found in (_found(entry, reference, "auc") for reference in references):
+            words = _with_interval(found, "+", found["p_holm"]) if found else ""
+            row += f'<td class="{verdict(found) if found else "none"}">{words}</td>'
+        lines.append(f"<tr>{row}<td>{len(entry['seeds'])}</td><td>{images}</td></tr>")
     return f'<div class="study-scroll"><table class="study">{"".join(lines)}</table></div>'
 
 
