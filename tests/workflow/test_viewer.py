@@ -1,21 +1,25 @@
 from __future__ import annotations
 
+import numpy as np
 import torch
 from monai.data import MetaTensor
 
 from frerec.workflow.viewer import ViewerLayoutd
 
 
-def laid_out(shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
-    image = MetaTensor(torch.rand(shape))
+def laid_out(shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor, MetaTensor]:
+    affine = np.array([[0.0, -2, 0, 5], [3, 0, 0, 6], [0, 0, 4, 7], [0, 0, 0, 1]])
+    image = MetaTensor(torch.rand(shape), meta={"original_affine": affine})
+    before = image.meta.copy()
     out = ViewerLayoutd("pred")({"image": image, "pred": image.as_tensor()})
-    return image.as_tensor(), out["pred"], list(out["image"].meta["spatial_shape"])
+    assert image.meta.keys() == before.keys(), "the input keeps its own metadata"
+    return image.as_tensor(), out["pred"], out["image"]
 
 
 def test_gray_picture_becomes_x_first() -> None:
-    image, out, shape = laid_out((1, 5, 7))
+    image, out, reference = laid_out((1, 5, 7))
     assert torch.equal(out, image[0].T)
-    assert shape == [7, 5]
+    assert list(reference.meta["spatial_shape"]) == [7, 5]
 
 
 def test_colour_picture_keeps_its_channels_last() -> None:
@@ -24,7 +28,9 @@ def test_colour_picture_keeps_its_channels_last() -> None:
     assert torch.equal(out[..., 1], image[1].T)
 
 
-def test_volume_keeps_the_axes_of_its_affine() -> None:
-    image, out, shape = laid_out((1, 5, 7, 4))
-    assert torch.equal(out, image[0])
-    assert shape == [5, 7, 4]
+def test_volume_and_its_affine_turn_together() -> None:
+    image, out, reference = laid_out((1, 5, 7, 4))
+    assert torch.equal(out, image[0].permute(1, 0, 2))
+    assert list(reference.meta["spatial_shape"]) == [7, 5, 4]
+    # row 2, column 3, slice 1 lies where it lay
+    assert np.array_equal(reference.meta["original_affine"] @ [3, 2, 1, 1], [5 - 2 * 3, 6 + 3 * 2, 7 + 4, 1])

@@ -15,10 +15,10 @@ from monai.transforms import MapTransform
 class ViewerLayoutd(MapTransform):
     """Bring a result into the layout in which MONAI Label writes and shows arrays.
 
-    Label writers take arrays without a channel axis whose first axis is x. Our pictures are (C, H, W), rows first, so
-    a gray one becomes (W, H). Volumes carry an affine that belongs to their axes and keep these: (H, W, D). Colour
-    pictures become (W, H, 3). The reference image's ``spatial_shape`` is set to match, because Label's ``Restored``
-    resizes whatever differs from it.
+    Label's writers take arrays without a channel axis whose first axis is x. Ours are (C, H, W) or (C, H, W, D), rows
+    first. So a gray picture becomes (W, H), a colour one (W, H, 3), and a gray volume (W, H, D). What the writers read
+    in the reference image's metadata is set to match: ``spatial_shape``, because Label's ``Restored`` resizes
+    whatever differs from it, and ``original_affine``.
 
     Args:
         keys: results, (C, H, W) or (C, H, W, D).
@@ -35,14 +35,15 @@ class ViewerLayoutd(MapTransform):
         result = dict(data)
         for key in self.key_iterator(result):
             image = torch.as_tensor(result[key])
-            plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-            if plain.ndim == 3:
-                plain = plain.permute(2, 1, 0)
-                plain = plain[..., 0] if plain.shape[-1] == 1 else plain
-            elif plain.shape[0] == 1:
+            plain = (image.as_tensor() if isinstance(image, MetaTensor) else image).transpose(1, 2)
+            if plain.shape[0] == 1:
                 plain = plain[0]
+            elif plain.ndim == 3:
+                plain = plain.movedim(0, -1)
             result[key] = plain.contiguous()
             reference = result.get(self.reference_key)
             if isinstance(reference, MetaTensor):
-                reference.meta["spatial_shape"] = np.asarray(plain.shape)
+                affine = np.asarray(reference.meta["original_affine"])
+                swapped = {"spatial_shape": np.asarray(plain.shape), "original_affine": affine[:, [1, 0, 2, 3]]}
+                result[self.reference_key] = MetaTensor(reference, meta={**reference.meta, **swapped})
         return result

@@ -1,0 +1,139 @@
+"""inference.json serves MONAI Label: used here as release 0.8.5 of its bundle app uses a config, without its server.
+
+Label reads one self-contained inference.json, never runs `initialize`, loads models/model.pt itself, takes
+`preprocessing`, `inferer` and `postprocessing` apart, calls the inferer with one tensor, restores the size that the
+image's metadata states, and writes the array without its channel axis, first axis x. It parses the config again for
+every request.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor
+from monai.transforms import Compose, LoadImaged, SaveImaged
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Host:
+    """The steps of a Label server that touch a bundle."""
+
+    def __init__(self, bundle: Path) -> None:
+        self.parser = ConfigParser()
+        self.parser.read_config(str(bundle / "configs" / "inference.json"))
+        self.parser.config.update({"bundle_root": str(bundle)})
+        self.network = self.parser.get_parsed_content("network_def", instantiate=True)
+        checkpoint = torch.load(bundle / "models" / "model.pt", map_location="cpu", weights_only=True)
+        state = checkpoint.get("model", checkpoint)
+        # Label only warns where these differ
+        assert state.keys() == self.network.state_dict().keys()
+        self.network.load_state_dict(state)
+        self.network.eval()
+        self.shown = self.parser.get_parsed_content("displayable_configs", instantiate=True)
+
+    def transforms(self, key: str) -> list[Any]:
+        content = self.parser.get_parsed_content(key, instantiate=True)
+        return list(content.transforms) if isinstance(content, Compose) else list(content)
+
+    def infer(self, path: Path, **request: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        """Answer one request; returns what the writer gets, and the data."""
+        data: dict[str, Any] = {**self.shown, "device": "cpu", **request, "image": str(path), "image_path": str(path)}
+        self.parser["displayable_configs"].update({key: data[key] for key in self.shown})
+        self.parser.parse()
+        self.parser.config.update({"device": "cpu"})
+        for transform in self.transforms("preprocessing"):
+            assert not isinstance(transform, LoadImaged), "Label would reconfigure it"
+            data = transform(data)
+        inferer = self.parser.get_parsed_content("inferer", instantiate=True)
+        network = copy.deepcopy(self.network)
+        with torch.no_grad():
+            data["pred"] = inferer(data["image"][None], network)[0]
+        for transform in self.transforms("postprocessing"):
+            assert not isinstance(transform, SaveImaged), "Label would take it away"
+            data = transform(data)
+        size = data["image"].meta.get("spatial_shape")
+        result = data["pred"]
+        # Label's `Restored` takes the first axis for channels and resizes what differs from the image's size
+        assert list(result.shape[1:]) == list(size)[-(result.ndim - 1) :]
+        array = result.array if isinstance(result, MetaTensor) else result.numpy()
+        return array.astype(data["result_dtype"]), data
+
+
+@pytest.fixture
+def bundle(artefacts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the bundle as a server's user downloads it, used from elsewhere."""
+    root = tmp_path / "frerec_bundle"
+    for name in ("bundle", "configs"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "models").mkdir()
+    config = json.loads((root / "configs" / "inference.json").read_text())
+    shutil.copy(artefacts["weights_path"], root / "models" / "model.pt")
+    # the shipped bank is larger than this test needs
+    config["bank_path"], config["top_k"] = artefacts["bank_path"], artefacts["top_k"]
+    (root / "configs" / "inference.json").write_text(json.dumps(config))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if Path(path or ".").resolve() != ROOT / "bundle"])
+    yield root
+
+
+@pytest.fixture
+def picture(mixed_folder: Path) -> Path:
+    return mixed_folder / "sub" / "picture_1.png"
+
+
+def test_a_picture_comes_back_x_first_and_changed(bundle: Path, picture: Path) -> None:
+    array, data = Host(bundle).infer(picture)
+    pixels = np.asarray(Image.open(picture), dtype=np.float32)
+    assert array.shape == pixels.T.shape
+    assert array.dtype == np.float32
+    assert not np.array_equal(array, pixels.T)
+    # in the picture's units, and still that picture
+    assert np.corrcoef(array.ravel(), pixels.T.ravel())[0, 1] > 0.9
+    assert data["result_extension"] == ".nii.gz"
+
+
+def test_a_volume_comes_back_on_its_own_axes(bundle: Path, mixed_folder: Path) -> None:
+    path = mixed_folder / "scan_2.nii.gz"
+    array, data = Host(bundle).infer(path)
+    expected = nib.load(path)
+    assert array.shape == expected.shape
+    assert np.corrcoef(array.ravel(), expected.get_fdata().ravel())[0, 1] > 0.9
+    assert np.allclose(data["image"].meta["original_affine"], expected.affine)
+
+
+def test_requests_repeat_and_the_shown_strength_counts(bundle: Path, picture: Path) -> None:
+    host = Host(bundle)
+    first, _ = host.infer(picture)
+    stronger, _ = host.infer(picture, strength=0.9)
+    off, _ = host.infer(picture, strength=0)
+    again, _ = host.infer(picture)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, stronger)
+    assert not np.array_equal(first, off)
+
+
+def test_the_package_is_found_although_initialize_never_runs(bundle: Path) -> None:
+    assert str(bundle / "bundle") not in sys.path
+    Host(bundle)
+    assert str(bundle / "bundle") in sys.path
+
+
+def test_the_names_label_looks_at(bundle: Path) -> None:
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())["network_data_format"]
+    assert next(iter(metadata["inputs"])) == "image"
+    assert next(iter(metadata["outputs"])) == "pred"
+    # such a word in the folder's name would change what Label takes the bundle for
+    assert not any(word in ROOT.name.lower() for word in ("deepedit", "deepgrow", "detection", "classification"))
