@@ -72,7 +72,8 @@ class LatentGenerator(nn.Module):
     Args:
         autoencoder: trained :class:`LatentAutoencoder`.
         class_names: label of each class, in the order of the flow's class indices.
-        image_size: height and width of generated images, divisible by ``autoencoder.factor``.
+        image_size: height and width of generated images, divisible by ``autoencoder.factor`` and by two more for each
+            level of the flow after the first.
         channels: widths of the flow's ``DiffusionModelUNet``.
         attention_levels: which of its levels have attention.
         num_res_blocks: residual blocks of each level.
@@ -94,10 +95,11 @@ class LatentGenerator(nn.Module):
         guidance: float = 1.5,
     ) -> None:
         super().__init__()
-        if any(size % autoencoder.factor for size in image_size):
+        step = autoencoder.factor * 2 ** (len(channels) - 1)
+        if any(size % step for size in image_size):
             raise ConfigError(
-                "image_size", tuple(image_size), f"not divisible by {autoencoder.factor}",
-                f"Use multiples of {autoencoder.factor}",
+                "image_size", tuple(image_size), f"not divisible by {step}, what autoencoder and flow need",
+                f"Use multiples of {step}",
             )  # fmt: skip
         self.class_names, self.image_size = list(class_names), tuple(image_size)
         self.steps, self.guidance = steps, guidance
