@@ -161,7 +161,7 @@ class FreRecNet(nn.Module):
             refinement blocks, width 48), or None; the arguments below override it. None starts from ``compact``.
         num_blocks: blocks of each level, at least two levels.
         num_refinement_blocks: blocks after the last decoder level.
-        width: channels of the first level, a multiple of 4 (8 in 3-D) and of its heads.
+        width: channels of the first level, a multiple of 2 (4 in 3-D) and of its heads.
         heads: attention heads of each level.
         stem_stride: 1 works on pixels; n folds n x n pixels into channels first.
         wide_decoder: keep the last decoder level at twice ``width``, as Restormer does.
