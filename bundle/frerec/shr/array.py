@@ -59,7 +59,8 @@ class StatisticalHighFrequencyReplacement(Transform):
     Args:
         bank: the reference bank, or its path.
         mask_ratio: radius where the high band begins, in fractions of Nyquist (paper 0.5).
-        top_k: number of similar real images whose statistics are drawn from (paper 200).
+        top_k: number of similar real images whose statistics are drawn from (paper 200; ours 50, because a
+            third of a bank of 600 is hardly more similar than a random image).
         bands: rings of the high band that get a power of their own; 1 is the paper's single band, None one ring for
             each frequency step (in the modes that rescale amplitudes, None is 1).
         strength: 0 leaves the image exactly as it is. In mode ``replace`` the share of noise that is mixed in, in the
@@ -79,12 +80,12 @@ class StatisticalHighFrequencyReplacement(Transform):
         self,
         bank: ReferenceBank | str | PathLike[str],
         mask_ratio: float = 0.25,
-        top_k: int = 200,
+        top_k: int = 50,
         bands: int | None = None,
         strength: float = 0.3,
         mode: str = "replace",
         sampling: str = "image",
-        method: str = "descriptor",
+        method: str = "profile",
         seed: int = 0,
     ) -> None:
         if not 0 <= strength <= 1:
@@ -226,7 +227,9 @@ class ImposeProfile(Transform):
     def __init__(self, mask_ratio: float = 0.25, bands: int | None = None, spatial_dims: int = 2) -> None:
         self.mask_ratio, self.bands, self.spatial_dims = mask_ratio, bands, spatial_dims
 
-    def __call__(self, image: torch.Tensor, profile: torch.Tensor, spacing: torch.Tensor | None = None) -> torch.Tensor:
+    def __call__(  # type: ignore[override]
+        self, image: torch.Tensor, profile: torch.Tensor, spacing: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Impose.
 
         Args:

@@ -40,7 +40,8 @@ class RandStatisticalHighFrequencyReplacementd(RandomizableTransform, MapTransfo
         MapTransform.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self)
         self.replacement, self.target_key = replacement, target_key
-        self.strengths, self.mask_ratios = tuple(strengths), tuple(mask_ratios)
+        self.lowest, self.highest = strengths
+        self.mask_ratios = tuple(mask_ratios)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return a copy of ``data`` with the image replaced and the untouched one under ``target_key``."""
@@ -49,7 +50,7 @@ class RandStatisticalHighFrequencyReplacementd(RandomizableTransform, MapTransfo
             result[self.target_key] = result[key]
             result[key] = self.replacement(
                 result[key],
-                strength=self.R.uniform(*self.strengths),
+                strength=self.R.uniform(self.lowest, self.highest),
                 mask_ratio=self.mask_ratios[self.R.randint(len(self.mask_ratios))],
                 draw=int(self.R.randint(1, 2**31)),
             )

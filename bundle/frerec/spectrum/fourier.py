@@ -97,8 +97,7 @@ def periodic_plus_smooth(x: torch.Tensor, spatial_dims: int) -> tuple[torch.Tens
         view[i] = count
         # 2 cos(t) - 2 = -4 sin^2(t / 2), which keeps its digits near zero frequency in float32
         laplacian = laplacian - 4 * torch.sin(math.pi * k / n).square().view(view)
-    laplacian.view(-1)[0] = 1.0
-    smooth_hat = rfftn(jump, spatial_dims) / laplacian
-    smooth_hat[(..., *([0] * spatial_dims))] = 0
-    smooth = irfftn(smooth_hat, shape)
+    inverse = laplacian.reciprocal()
+    inverse.view(-1)[0] = 0  # the smooth component has mean zero
+    smooth = irfftn(rfftn(jump, spatial_dims) * inverse, shape)
     return x - smooth, smooth
