@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "rhm": {"spectrum"},
     "generation": {"spectrum", "shr", "rhm"},
     "evaluation": {"spectrum", "shr", "rhm"},
-    "workflow": {"imaging"},
+    "workflow": {"imaging", "shr"},
     "preflight": {"imaging", "workflow", "spectrum", "shr", "rhm"},
 }
 

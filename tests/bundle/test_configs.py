@@ -105,6 +105,12 @@ def test_every_overridable_id_is_documented(name: str) -> None:
     assert found - CONFIGS[name].keys() == set(), f"{PAGE.name} describes ids that {name}.json does not have"
 
 
+def test_recalibration_means_the_same_in_inference_and_study() -> None:
+    ids = ("preset", "mask_ratio", "top_k", "bands", "strength", "mode", "sampling", "method", "impose_profile")
+    inference, study = ({key: CONFIGS[name][key] for key in ids} for name in ("inference", "study"))
+    assert inference == study
+
+
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_overridable_ids_come_first(name: str) -> None:
     keys = [key for key in CONFIGS[name] if key not in ("imports", "package_path")]

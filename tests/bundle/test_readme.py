@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 INSTALL = "python3 -m venv .venv && . .venv/bin/activate && pip install -c constraints.txt -e"
 
@@ -78,9 +79,11 @@ def test_the_first_command_runs(commands: list[str], bare_copy: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stdout[-6000:]
-    metrics = json.loads((bare_copy / "output" / "report" / "metrics.json").read_text())
-    assert metrics
-    assert (bare_copy / "output" / "report" / "report.html").stat().st_size > 10_000
+    report = bare_copy / "output" / "report"
+    assert json.loads((report / "metrics.json").read_text())
+    assert (report / "report.html").read_text().lstrip().lower().startswith("<!doctype html>")
+    with Image.open(report / "strip.png") as strip:
+        assert min(strip.size) > 100
     generated = {path.stem for path in (bare_copy / "output" / "generated").rglob("*.png")}
     recalibrated = {path.stem for path in (bare_copy / "output" / "recalibrated").rglob("*.png")}
     assert len(generated) > 1 and recalibrated == generated
