@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pydicom.config
 import pytest
 import torch
@@ -19,6 +20,9 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from frerec.imaging.intensity import NormalizeRanged, RestoreRanged
 from frerec.imaging.loader import LoadMedicalImaged
 from frerec.imaging.writer import SaveRecalibratedd
+
+# The name of the argument changed with pydicom 3.
+WHOLE_FILE = {"enforce_file_format": True} if pydicom.__version__ >= "3" else {"write_like_original": False}
 
 # Errors of dciodvfy that are its own: it is of 2022 and its templates are older than the clauses they check.
 # (0008,001C) Synthetic Data came with the edition 2023c of the standard. In the others PS3.3 (C.8.13.4 and C.7.6.18)
@@ -83,7 +87,7 @@ def make_dicom() -> Callable[..., Path]:
         data = array.astype(array.dtype.newbyteorder("<")).tobytes()
         dataset.add_new(0x7FE00010, "OB" if array.dtype.itemsize == 1 else "OW", data + b"\0" * (len(data) % 2))
         path.parent.mkdir(parents=True, exist_ok=True)
-        dataset.save_as(path, write_like_original=False)
+        pydicom.dcmwrite(path, dataset, **WHOLE_FILE)
         return path
 
     return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from io import BytesIO
 
 import numpy as np
@@ -36,13 +37,16 @@ def derived_dicom(pixels: StoredPixels, provenance: Provenance, *, position: int
     Raises:
         InputError: if the source file is no longer readable.
     """
-    warnings: list[str] = []
-    dataset = read_header(pixels)
-    if free_embedded_overlays(dataset):
-        warnings.append("an overlay kept in unused bits of the pixels was moved to Overlay Data")
-    put_pixels(dataset, pixels)
-    derive(dataset, provenance, position=position, warnings=warnings)
-    return dicom_bytes(dataset), warnings
+    told: list[str] = []
+    with warnings.catch_warnings():
+        # pydicom's own warnings quote values of the header, which may name a patient.
+        warnings.simplefilter("ignore")
+        dataset = read_header(pixels)
+        if free_embedded_overlays(dataset):
+            told.append("an overlay kept in unused bits of the pixels was moved to Overlay Data")
+        put_pixels(dataset, pixels)
+        derive(dataset, provenance, position=position, warnings=told)
+        return dicom_bytes(dataset), told
 
 
 def read_header(pixels: StoredPixels) -> FileDataset:

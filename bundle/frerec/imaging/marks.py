@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,10 @@ def was_written_by_us(path: Path, kind: str) -> bool:
 
 
 def _header(path: Path) -> pydicom.Dataset:
-    return pydicom.dcmread(path, stop_before_pixels=True, force=True)
+    with warnings.catch_warnings():
+        # pydicom's own warnings quote values of the header, which may name a patient.
+        warnings.simplefilter("ignore")
+        return pydicom.dcmread(path, stop_before_pixels=True, force=True)
 
 
 def _records(path: Path, kind: str) -> Iterable[dict[str, Any]]:

@@ -60,7 +60,8 @@ def comments(path: Path) -> list[str]:
 
 def _text(extension: Any) -> str:
     content = extension.get_content()
-    return content.decode("utf-8", "replace") if isinstance(content, bytes) else str(content)
+    # Extensions are filled up with zeros to a multiple of 16 bytes.
+    return (content.decode("utf-8", "replace") if isinstance(content, bytes) else str(content)).rstrip("\0")
 
 
 def _header(path: Path) -> Nifti1Header:
