@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from frerec.errors import ConfigError, FreRecError
-from frerec.shr.bank_info import BankInfo
+from frerec.shr.bank_info import KINDS, BankInfo
 from frerec.shr.descriptor import descriptor
 from frerec.shr.statistics import content_hash, ring_statistics, slices_as_batch
 from frerec.shr.windows import block_means, local_moments
@@ -43,6 +43,10 @@ class BankBuilder:
     ) -> None:
         if pixel_dtype not in PIXEL_SCALE:
             raise ConfigError("pixel_dtype", pixel_dtype, "unknown type", f"Use one of {', '.join(PIXEL_SCALE)}")
+        if kind not in KINDS:
+            raise ConfigError("kind", kind, "unknown kind of reference bank", f"Use one of {', '.join(KINDS)}")
+        if spatial_dims not in (2, 3):
+            raise ConfigError("spatial_dims", spatial_dims, "images have 2 or 3 dimensions", "Use 2 or 3")
         self.info = info
         self._new = {"kind": kind, "spatial_dims": spatial_dims, "n_rings": n_rings, **settings}
         self._pixel_dtype = pixel_dtype

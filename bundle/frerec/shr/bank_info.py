@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from frerec.errors import ConfigError, InputError
+from frerec.errors import InputError
 from frerec.shr.descriptor import DescriptorSettings
 
 FORMAT = "frerec-reference-bank"
@@ -42,13 +42,8 @@ class BankInfo:
     licence: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ConfigError("kind", self.kind, "unknown kind of reference bank", f"Use one of {', '.join(KINDS)}")
-        if self.spatial_dims not in (2, 3) or len(self.image_size) != self.spatial_dims:
-            raise ConfigError(
-                "spatial_dims", self.spatial_dims, f"does not fit images of size {self.image_size}",
-                "Use 2 for (H, W) and 3 for (H, W, D)",
-            )  # fmt: skip
+        if self.kind not in KINDS or len(self.image_size) != self.spatial_dims or self.spatial_dims not in (2, 3):
+            raise ValueError(f"kind={self.kind}, spatial_dims={self.spatial_dims}, image_size={self.image_size}")
 
     @property
     def lowpass_block(self) -> int:

@@ -146,7 +146,7 @@ def content_hash(image: torch.Tensor) -> int:
 
     Returns:
         BLAKE2b (8 bytes) of the shape and of the values rounded to 16 bit, as a signed integer. The rounding
-        makes it indifferent to float rounding on the way.
+        makes it indifferent to float rounding of what were 8 or 16 bit values divided by their range.
     """
     values = (image.detach().cpu().double().clamp(0, 1) * 65535).round().to(torch.int32).numpy().astype("<u2")
     state = hashlib.blake2b(str(tuple(image.shape)).encode(), digest_size=8)

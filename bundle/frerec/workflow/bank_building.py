@@ -115,7 +115,7 @@ class BankBuilding:
         """
         patients = getattr(getattr(self.data_loader, "dataset", None), "patients", {})
         counts: Counter[str] = Counter()
-        with tqdm(total=self._size(), desc="Building the reference bank", unit="image") as progress:
+        with tqdm(total=self._size(), desc="Building the reference bank", unit="image", mininterval=1) as progress:
             for batch in self.data_loader:
                 for loaded in batch:
                     status = self._add(loaded, patients)

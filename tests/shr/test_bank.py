@@ -1,0 +1,249 @@
+"""The reference bank: what it keeps, that its file survives everything but damage, and that damage is told."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from scipy.ndimage import gaussian_filter
+
+from frerec.errors import ConfigError, FreRecError, InputError
+from frerec.shr.bank import ReferenceBank
+from frerec.shr.bank_builder import BankBuilder
+from frerec.shr.descriptor import DescriptorSettings
+from frerec.spectrum.power import radial_power
+
+
+def images(count: int, shape: tuple[int, ...] = (32, 40), channels: int = 1, seed: int = 0) -> list[np.ndarray]:
+    """Smooth random images (C, *shape) of 256 grey levels in [0, 1]."""
+    random = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        x = np.stack([gaussian_filter(random.standard_normal(shape), random.uniform(0.8, 2)) for _ in range(channels)])
+        made.append((np.rint(255 * np.clip(0.5 + x, 0, 1)) / 255).astype(np.float32))
+    return made
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "folder" / "bank.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "channels"), [("statistics", (32, 40), 1), ("pixels", (33, 32), 3), ("pixels", (16, 18, 20), 1)]
+)
+def test_what_is_saved_is_what_was_built(path: Path, kind: str, shape: tuple[int, ...], channels: int) -> None:
+    settings = {"kind": kind, "spatial_dims": len(shape), "provenance": "made up, \u00e9", "licence": "CC0"}
+    made = images(5, shape, channels)
+    built = ReferenceBank.build(made, groups=[3, 3, -1, 0, 7], **settings)
+    bank = built.save(path)
+    again = ReferenceBank.open(path)
+    assert again.info == bank.info == built.info
+    assert again.sha256 == bank.sha256 == built.sha256
+    assert (len(again), again.info.channels, again.info.image_size) == (5, channels, shape)
+    assert (again.info.provenance, again.info.licence) == ("made up, \u00e9", "CC0")
+    # the format is the library's, not only ours
+    theirs = load_file(path)
+    assert theirs.keys() == again.tensors.keys() == again.info.tensor_names
+    for name, tensor in theirs.items():
+        assert isinstance(again.tensors[name], np.memmap)
+        assert not again.tensors[name].flags.writeable
+        np.testing.assert_array_equal(again.tensors[name], tensor)
+        np.testing.assert_array_equal(built.tensors[name], tensor)
+    assert again.tensors["group"].tolist() == [3, 3, -1, 0, 7]
+    if kind == "pixels":
+        torch.testing.assert_close(again.pixels([4, 1]), torch.from_numpy(np.stack([made[4], made[1]])))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16"])
+def test_pixels_are_kept_to_their_type(dtype: str) -> None:
+    made = images(2, (24, 24))
+    bank = ReferenceBank.build(made, kind="pixels", pixel_dtype=dtype)
+    step = {"uint8": 0.5 / 255, "uint16": 0.5 / 65535, "float16": 2**-12}[dtype]
+    assert (bank.pixels(slice(None)) - torch.from_numpy(np.stack(made))).abs().max() <= step + 1e-7
+    assert bank.pixel_dtype == dtype
+
+
+@pytest.mark.parametrize("kind", ["statistics", "pixels"])
+def test_appending_equals_building_at_once(path: Path, kind: str) -> None:
+    made = images(7)
+    whole = ReferenceBank.build(made, path.with_name("whole.safetensors"), groups=range(7), kind=kind)
+    grown = ReferenceBank.build(made[:3], path, groups=range(3), kind=kind)
+    before = grown.sha256
+    grown.append(made[3:], groups=range(3, 7))
+    assert len(grown) == 7
+    assert grown.sha256 == whole.sha256 != before
+    assert path.read_bytes() == path.with_name("whole.safetensors").read_bytes()
+    assert torch.equal(grown.profiles, ReferenceBank.open(path).profiles)
+    in_memory = ReferenceBank.build(made[:3], groups=range(3), kind=kind)
+    in_memory.append(made[3:], groups=range(3, 7))
+    assert in_memory.sha256 == whole.sha256
+    assert [p.name for p in path.parent.iterdir() if p.name.startswith(".")] == []
+
+
+def test_a_failed_append_leaves_the_bank_as_it_was(path: Path) -> None:
+    bank = ReferenceBank.build(images(3), path)
+    before = path.read_bytes()
+    with pytest.raises(FreRecError, match=r"image 1: .*\(1, 32, 41\)|image 1: .*\(32, 41\)"):
+        bank.append([*images(1, seed=1), *images(1, (32, 41))])
+    assert (len(bank), path.read_bytes()) == (3, before)
+
+
+def test_a_statistics_bank_holds_nothing_but_amplitudes() -> None:
+    # an image turned by half a turn has the same amplitudes and other phases: the bank cannot tell them apart
+    made = images(3, (48, 48))
+    bank = ReferenceBank.build(made)
+    turned = ReferenceBank.build([np.ascontiguousarray(x[:, ::-1, ::-1]) for x in made])
+    assert bank.tensors.keys() == {"ring_statistics", "descriptors", "content_hash", "group"}
+    for name in ("ring_statistics", "descriptors"):
+        np.testing.assert_allclose(bank.tensors[name], turned.tensors[name], rtol=2e-3, atol=2e-3)
+    with pytest.raises(ConfigError, match=r"statistics only, no pixels.*kind=pixels"):
+        bank.pixels([0])
+
+
+def test_profiles_and_bands_are_those_of_the_images() -> None:
+    made = images(4, (32, 32), channels=2)
+    bank = ReferenceBank.build(made)
+    wanted = radial_power(torch.from_numpy(np.stack(made)), 2, bank.info.n_rings)
+    torch.testing.assert_close(bank.profiles, wanted, atol=2e-3, rtol=0)
+    mean, std = bank.band_statistics(0.5, 4)
+    assert mean.shape == std.shape == (4, 2, 4)
+    some = bank.band_statistics(0.5, 4, indices=torch.tensor([2, 0]))
+    assert torch.equal(some[0], mean[[2, 0]])
+    assert torch.equal(some[1], std[[2, 0]])
+    assert bank.frequencies.shape == bank.counts.shape == (bank.info.n_rings,)
+    assert bank.counts.sum() == 32 * 32
+
+
+def test_a_volume_in_a_flat_bank_is_the_mean_of_its_slices() -> None:
+    slices = images(5, (24, 24))
+    volume = np.stack(slices, axis=-1)
+    bank = ReferenceBank.build([volume], groups=[1])
+    each = ReferenceBank.build(slices)
+    for name in ("ring_statistics", "descriptors"):
+        np.testing.assert_allclose(bank.tensors[name][0], each.tensors[name].mean(0), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ConfigError, match=r"kind='pixels'.*mean over slices"):
+        BankBuilder(kind="pixels").add(volume)
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_goes_to_other_processes(path: Path, in_file: bool) -> None:
+    bank = ReferenceBank.build(images(3), path if in_file else None)
+    sent = pickle.dumps(bank)
+    got = pickle.loads(sent)
+    assert got.sha256 == bank.sha256
+    if in_file:
+        # the file's name travels, not its content
+        assert len(sent) < 1000
+        bank.append(images(1, seed=9))
+        with pytest.raises(InputError, match="changed while in use"):
+            pickle.loads(sent)
+
+
+def damaged(path: Path, kind: str) -> None:
+    """Damage a bank file in one way."""
+    raw = bytearray(path.read_bytes())
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+
+    def replace_header(text: bytes) -> bytes:
+        return len(text).to_bytes(8, "little") + text + bytes(raw[8 + length :])
+
+    if kind == "data":
+        raw[-3] ^= 1
+    elif kind == "header":
+        raw = bytearray(bytes(raw).replace(b'"licence":""', b'"licence":" "').replace(b"} ", b"}", 1))
+    elif kind == "truncated":
+        raw = raw[:-100]
+    elif kind == "short":
+        raw = raw[:5]
+    elif kind == "text":
+        raw = bytearray(b"this is not a bank" * 10)
+    elif kind == "version":
+        header["__metadata__"]["format_version"] = "2"
+        raw = bytearray(replace_header(json.dumps(header).encode()))
+    elif kind == "other":
+        header["__metadata__"] = {"format": "pt"}
+        raw = bytearray(replace_header(json.dumps(header).encode()))
+    elif kind == "tensors":
+        header["tensor"] = header.pop("group")
+        raw = bytearray(replace_header(json.dumps(header).encode()))
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "verify"),
+    [
+        ("data", "does not match its checksum", True),
+        ("header", "checksum|truncated", True),
+        ("truncated", "truncated or damaged", False),
+        ("short", "not a reference bank|truncated", True),
+        ("text", "not a reference bank|truncated", True),
+        ("version", "bank format version 2; this release reads 1", False),
+        ("other", "safetensors file but not a reference bank", False),
+        ("tensors", "do not match its header", False),
+    ],
+)
+def test_damage_is_told(path: Path, kind: str, told: str, verify: bool) -> None:
+    ReferenceBank.build(images(3), path)
+    damaged(path, kind)
+    with pytest.raises(InputError, match=told) as caught:
+        ReferenceBank.open(path, verify=verify)
+    assert caught.value.path == str(path)
+    assert caught.value.remedy
+    if kind == "data":
+        assert len(ReferenceBank.open(path, verify=False)) == 3
+
+
+def test_a_file_that_is_not_there_or_cannot_be_written_is_told(path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot be read.*Check bank_path"):
+        ReferenceBank.open(path)
+    path.parent.write_text("a file where a folder is wanted")
+    with pytest.raises(InputError, match="cannot be written"):
+        ReferenceBank.build(images(2), path)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda x: x * 255, r"ranges from .* not over \[0, 1\]"),
+        (lambda x: x * np.nan, "NaN or infinite"),
+        (lambda x: x * 0 + 0.5, r"constant \(0\.5\)"),
+        (lambda x: np.concatenate([x, x]), r"2 channel\(s\), the reference bank 1"),
+        (lambda x: x[:, :-1], r"size \(31, 40\), the reference bank's are \(32, 40\)"),
+        (lambda x: x[0], r"shape \(32, 40\) does not fit spatial_dims=2"),
+    ],
+)
+def test_images_that_do_not_belong_are_refused_by_their_place(change: object, told: str) -> None:
+    made = images(2)
+    with pytest.raises(FreRecError, match=f"image 1: .*{told}"):
+        ReferenceBank.build([made[0], change(made[1])])  # type: ignore[operator]
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(FreRecError, match="at least one image"):
+        ReferenceBank.build([])
+    with pytest.raises(ConfigError, match=r"kind='pictures'.*statistics, pixels"):
+        ReferenceBank.build(images(1), kind="pictures")
+    with pytest.raises(ConfigError, match="spatial_dims=4"):
+        ReferenceBank.build(images(1), spatial_dims=4)
+    with pytest.raises(ConfigError, match="pixel_dtype='int32'"):
+        ReferenceBank.build(images(1), pixel_dtype="int32")
+    with pytest.raises(FreRecError, match="more images than the 1 groups"):
+        ReferenceBank.build(images(2), groups=[0])
+
+
+def test_header_keeps_every_setting(path: Path) -> None:
+    settings = DescriptorSettings(cut=0.4, rings=5, sectors=4)
+    bank = ReferenceBank.build(
+        images(2, (12, 14, 10)), path, spatial_dims=3, n_rings=7, spacing=(1.0, 1.0, 2.5), descriptor=settings
+    )
+    info = ReferenceBank.open(path).info
+    assert info == bank.info
+    assert (info.n_rings, info.spacing, info.descriptor) == (7, (1.0, 1.0, 2.5), settings)
+    assert bank.profiles.shape == (2, 1, 7)

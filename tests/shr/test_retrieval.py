@@ -1,0 +1,190 @@
+"""Retrieval: the right images, never oneself, whatever the threads; and what each measure is good for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from skimage.metrics import structural_similarity
+
+from frerec.errors import ConfigError, FreRecError
+from frerec.shr.bank import ReferenceBank
+from frerec.shr.prediction import ridge
+from frerec.shr.retrieval import METHODS, Retriever
+from frerec.shr.ssim import ssim
+from frerec.shr.statistics import content_hash
+
+ChestImages = tuple[torch.Tensor, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def bank(chest_images: ChestImages) -> ReferenceBank:
+    train, _ = chest_images
+    return ReferenceBank.build(train, groups=[i // 2 for i in range(len(train))], kind="pixels")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_finds_what_is_nearly_the_same(bank: ReferenceBank, chest_images: ChestImages, method: str) -> None:
+    train, _ = chest_images
+    noise = 0.002 * torch.randn(train[40].shape, generator=torch.Generator().manual_seed(0))
+    indices, scores = Retriever(bank, method, top_k=5)(train[40] + noise)
+    assert indices[0] == 40
+    assert scores.tolist() == sorted(scores.tolist(), reverse=True)
+    assert len(set(indices.tolist())) == 5
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_image_is_never_its_own_reference(bank: ReferenceBank, chest_images: ChestImages, method: str) -> None:
+    train, _ = chest_images
+    find = Retriever(bank, method, top_k=len(bank) - 2)
+    assert 40 not in find(train[40])[0]
+    # its patient's images are 40 and 41
+    assert not {40, 41} & set(find(train[40], exclude_group=20)[0].tolist())
+    # an augmented copy is known by the original
+    assert not {40, 60} & set(find(train[40], exclude_hash=content_hash(train[60]))[0].tolist())
+    assert {40, 41} < set(find(train[40].flip(2))[0].tolist() + find(train[41].flip(2))[0].tolist())
+
+
+def test_ssim_equals_brute_force_by_scikit_image(bank: ReferenceBank, chest_images: ChestImages) -> None:
+    train, test = chest_images
+    query = test[3]
+    wanted = np.array(
+        [
+            structural_similarity(
+                query[0].double().numpy(), x[0].double().numpy(), data_range=1, gaussian_weights=True,
+                use_sample_covariance=False,
+            )
+            for x in train
+        ]
+    )  # fmt: skip
+    indices, scores = Retriever(bank, "ssim", top_k=10)(query)
+    assert indices.tolist() == np.argsort(-wanted)[:10].tolist()
+    np.testing.assert_allclose(scores, wanted[indices], atol=1e-5)
+
+
+@pytest.mark.parametrize("top_k", [10, 40])
+def test_the_short_list_misses_nothing(bank: ReferenceBank, chest_images: ChestImages, top_k: int) -> None:
+    train, test = chest_images
+    find, hits = Retriever(bank, "ssim", top_k), 0
+    for query in test[:6]:
+        dense = ssim(query[None], train, 2)
+        hits += len(set(find(query)[0].tolist()) & set(dense.topk(top_k).indices.tolist()))
+    assert hits / (6 * top_k) >= 0.995
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_threads_do_not_matter(bank: ReferenceBank, chest_images: ChestImages, method: str) -> None:
+    find, threads, results = Retriever(bank, method, top_k=20), torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            results.append([find(query)[0].tolist() for query in chest_images[1][:4]])
+    finally:
+        torch.set_num_threads(threads)
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ties_are_taken_by_index(chest_images: ChestImages, method: str) -> None:
+    train, test = chest_images
+    copies = ReferenceBank.build([*train[:6], *train[:6], *train[:6]], kind="pixels")
+    indices, _ = Retriever(copies, method, top_k=18)(test[0])
+    triples = indices.reshape(6, 3)
+    assert torch.equal(triples, triples[:, :1] + torch.tensor([0, 6, 12]))
+
+
+def test_another_size_is_compared_in_the_banks(bank: ReferenceBank, chest_images: ChestImages) -> None:
+    train, _ = chest_images
+    larger = torch.nn.functional.interpolate(train[40][None], (256, 200), mode="bicubic")[0].clamp(0, 1)
+    for method in METHODS:
+        assert 40 in Retriever(bank, method, top_k=3)(larger)[0]
+
+
+def test_a_volume_is_one_query(bank: ReferenceBank, chest_images: ChestImages) -> None:
+    train, _ = chest_images
+    volume = torch.stack([train[12], train[12].roll(1, 1), train[12].roll(1, 2)], dim=-1)
+    for method in METHODS:
+        indices, _ = Retriever(bank, method, top_k=4)(volume)
+        assert indices.shape == (4,)
+        assert 12 in indices
+
+
+def test_volumes_in_a_bank_of_volumes() -> None:
+    random = np.random.default_rng(0)
+    noise = random.standard_normal((6, 1, 20, 22, 24))
+    volumes = list(np.clip(0.5 + gaussian_filter(noise, (0, 0, 2, 2, 2)), 0, 1))
+    bank = ReferenceBank.build(volumes, spatial_dims=3, kind="pixels")
+    for method in METHODS:
+        changed = torch.from_numpy(volumes[2]).float() + 0.001 * torch.rand(1, 20, 22, 24)
+        assert Retriever(bank, method, top_k=2)(changed)[0][0] == 2
+
+
+def test_what_cannot_be_retrieved_is_told(bank: ReferenceBank, chest_images: ChestImages) -> None:
+    train, test = chest_images
+    with pytest.raises(ConfigError, match="top_k=200: the reference bank holds 160 usable images"):
+        Retriever(bank, top_k=200)
+    with pytest.raises(ConfigError, match="top_k=160: the reference bank holds 158 usable images"):
+        Retriever(bank, top_k=160)(test[0], exclude_group=3)
+    with pytest.raises(ConfigError, match="top_k=0"):
+        Retriever(bank, top_k=0)
+    with pytest.raises(ConfigError, match=r"method='cosine'.*descriptor, profile, ssim"):
+        Retriever(bank, "cosine")
+    with pytest.raises(ConfigError, match="short_list=0"):
+        Retriever(bank, short_list=0)
+    with pytest.raises(FreRecError, match=r"3 channel\(s\), the reference bank 1"):
+        Retriever(bank, top_k=5)(test[0].expand(3, -1, -1))
+    statistics = ReferenceBank.build(train[:4])
+    for method in ("ssim", "ssim_lowpass", "ssim_centred"):
+        with pytest.raises(ConfigError, match="statistics only, no pixels"):
+            Retriever(statistics, method, top_k=2)
+
+
+def test_ridge_equals_its_closed_form() -> None:
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(60, 5, generator=random, dtype=torch.float64)
+    truth = torch.randn(5, 3, generator=random, dtype=torch.float64)
+    x, y = x - x.mean(0), x @ truth
+    # without noise cross-validation wants no penalty, so the truth comes back
+    torch.testing.assert_close(ridge(x, y - y.mean(0)), truth, atol=1e-3, rtol=0)
+    noisy = y + 30 * torch.randn(60, 3, generator=random, dtype=torch.float64)
+    found = ridge(x, noisy - noisy.mean(0))
+    closed = [
+        torch.linalg.solve(x.T @ x + penalty * 60 * torch.eye(5, dtype=torch.float64), x.T @ (noisy - noisy.mean(0)))
+        for penalty in torch.logspace(-4, 1, 21, dtype=torch.float64)
+    ]
+    assert min((found - c).abs().max() for c in closed) < 1e-9
+    # more directions than images
+    assert torch.isfinite(ridge(x[:4] - x[:4].mean(0), y[:4] - y[:4].mean(0))).all()
+
+
+def high_band(bank: ReferenceBank) -> torch.Tensor:
+    return bank.profiles[:, 0, bank.frequencies >= 0.25]
+
+
+def test_blur_of_the_query_steers_neither_descriptor_nor_profile(
+    bank: ReferenceBank, chest_images: ChestImages
+) -> None:
+    _, test = chest_images
+    power = high_band(bank).mean(1)
+    for method in ("descriptor", "profile"):
+        find, shifts = Retriever(bank, method, top_k=20), []
+        for query in test:
+            soft = torch.from_numpy(gaussian_filter(query.numpy(), (0, 1, 1)))
+            shifts.append(power[find(soft)[0]].mean() - power[find(query)[0]].mean())
+        # the images themselves lose half a decade of power and more
+        assert torch.stack(shifts).mean().abs() < 0.05
+
+
+def test_profile_foretells_the_high_band_and_ssim_does_not(bank: ReferenceBank, chest_images: ChestImages) -> None:
+    _, test = chest_images
+    own = high_band(ReferenceBank.build(test))
+    errors, offsets = {}, {}
+    for method in ("profile", "ssim", "ssim_centred"):
+        found = torch.stack([high_band(bank)[Retriever(bank, method, top_k=20)(query)[0]].mean(0) for query in test])
+        errors[method], offsets[method] = (found - own).abs().mean(), (found - own).mean().abs()
+    chance = (high_band(bank).mean(0) - own).abs().mean()
+    assert errors["profile"] < 0.9 * chance
+    assert errors["profile"] < 0.9 * errors["ssim"]
+    # SSIM prefers smooth references whatever the query; centred, it does not
+    assert offsets["ssim_centred"] < 0.5 * offsets["ssim"]
