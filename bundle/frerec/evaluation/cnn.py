@@ -74,14 +74,23 @@ class FitCNN:
     """``fit`` of :class:`frerec.evaluation.detector.DetectorMetric` by a small convolutional network.
 
     Args:
-        epochs: passes over the training images.
+        epochs: passes over the training images; more where that would be fewer than ``least_steps`` steps.
         crop: side of the random crop taken in training; scores are of whole crops as stored.
         batch_size: images a step.
         device: where to train.
+        least_steps: steps that a small set is trained for as well.
     """
 
-    def __init__(self, epochs: int = 6, crop: int = 96, batch_size: int = 16, device: torch.device | str = "cpu"):
+    def __init__(
+        self,
+        epochs: int = 6,
+        crop: int = 96,
+        batch_size: int = 16,
+        device: torch.device | str = "cpu",
+        least_steps: int = 80,
+    ) -> None:
         self.epochs = epochs
+        self.least_steps = least_steps
         self.crop = crop
         self.batch_size = batch_size
         self.device = torch.device(device)
@@ -95,11 +104,12 @@ class FitCNN:
             torch.manual_seed(seed)
             network = detector_network(x.shape[1]).to(self.device)
         steps = max(len(x) // self.batch_size, 1)
+        epochs = max(self.epochs, -(-self.least_steps // steps))
         optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps * self.epochs)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps * epochs)
         crop = min(self.crop, x.shape[-1])
         network.train()
-        for _ in range(self.epochs):
+        for _ in range(epochs):
             for index in torch.randperm(len(x), generator=draw)[: steps * self.batch_size].split(self.batch_size):
                 top, left = torch.randint(0, x.shape[-1] - crop + 1, (2,), generator=draw).tolist()
                 batch = x[index][..., top : top + crop, left : left + crop].float()

@@ -21,12 +21,12 @@ def reason(error: BaseException, path: str) -> str:
     Only our own errors are quoted: those of other libraries may hold header values, and a patient's name must not
     reach a log.
     """
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, FreRecError):
-            return " ".join(str(cause).split())
+    cause = error
+    while not isinstance(cause, FreRecError) and cause.__cause__ is not None:
         cause = cause.__cause__
-    return str(InputError(path, f"it cannot be read ({type(error).__name__})", "Repair the file or take it out"))
+    if isinstance(cause, FreRecError):
+        return " ".join(str(cause).split())
+    return str(InputError(path, f"it cannot be read ({type(cause).__name__})", "Repair the file or take it out"))
 
 
 class AuditDataset(Dataset):
@@ -135,9 +135,7 @@ def collate_audit(batch: list[dict[str, Any]], size: int = 128, spatial_dims: in
     """
     items = [item for item in batch if "error" not in item]
     resized = [
-        interpolate(
-            central_slice(item["pixels"], spatial_dims)[None], (size, size), mode="bilinear", antialias=True
-        )
+        interpolate(central_slice(item["pixels"], spatial_dims)[None], (size, size), mode="bilinear", antialias=True)
         for item in items
     ]
     image = torch.cat(resized) if resized else torch.zeros(0, 1, size, size)

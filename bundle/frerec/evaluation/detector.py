@@ -146,9 +146,7 @@ class DetectorMetric(Metric):
         x = np.concatenate([y_pred[keep_pred].numpy(), y[keep].numpy()])
         labels = np.repeat([1, 0], [len(keep_pred), len(keep)])
         all_names = [names_pred[i] for i in keep_pred] + [names[i] for i in keep]
-        folds = np.stack(
-            [grouped_folds(labels, all_names, self.n_splits, self.seed + r) for r in range(self.repeats)]
-        )
+        folds = np.stack([grouped_folds(labels, all_names, self.n_splits, self.seed + r) for r in range(self.repeats)])
         scores = np.zeros(folds.shape)
         for repeat, fold in enumerate(folds):
             for index in range(self.n_splits):

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from monai.inferers import SimpleInferer
-from monai.networks.nets.resnet import ResNet
+from monai.networks.blocks import ResidualUnit
 from torch import nn
 
 from frerec.errors import InputError
@@ -17,13 +17,16 @@ from frerec.evaluation.dataset import UNREADABLE, AuditDataset, collate_audit
 
 logger = logging.getLogger(__name__)
 
+#: Channels of the residual units of our own network; the last is the number of features.
+WIDTHS = (16, 32, 64, 128)
+
 
 class FeatureNetwork(nn.Module):
     """Maps images to feature vectors.
 
     Args:
         path: TorchScript file that maps (B, C, size, size) to (B, F) or (B, F, ...); None for a small residual
-            network (MONAI's ``ResNet``, 128 features) to be trained by :class:`FeatureTraining`.
+            network of MONAI's residual units (128 features) to be trained by :class:`FeatureTraining`.
         channels: image channels.
         path_channels: channels the TorchScript network takes; a grey image is repeated to that many.
         seed: seed of the initial weights.
@@ -49,17 +52,12 @@ class FeatureNetwork(nn.Module):
             return
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            # group norm: no running statistics, so that even the untrained network has features of order 1
-            self.body = ResNet(
-                "basic",
-                [1, 1, 1, 1],
-                [16, 32, 64, 128],
-                spatial_dims=2,
-                n_input_channels=channels,
-                conv1_t_stride=2,
-                feed_forward=False,
-                norm=("group", {"num_groups": 8}),
-            )
+            self.body = nn.Sequential()
+            for width in WIDTHS:
+                # group norm has no running statistics, so that even the untrained network has features of order 1
+                norm = ("group", {"num_groups": 8})
+                self.body.append(ResidualUnit(2, channels, width, strides=2, act="relu", norm=norm))
+                channels = width
         self.description = f"features of an untrained residual network (random weights, seed {seed})"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -153,7 +151,7 @@ class FeatureTraining:
         draw = torch.Generator().manual_seed(self.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            head = nn.Linear(128, n_classes).to(self.device)
+            head = nn.Linear(WIDTHS[-1], n_classes).to(self.device)
         parameters = [*self.network.parameters(), *head.parameters()]
         optimizer = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=1e-2)
         batches = max(len(images) // self.batch_size, 1)

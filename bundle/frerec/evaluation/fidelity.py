@@ -15,7 +15,8 @@ COLUMNS = ("psnr", "ssim", "ms_ssim", "ms_ssim_scales")
 def ms_ssim_scales(shape: tuple[int, ...], kernel_size: int = 11) -> int:
     """The most scales, at most the paper's five, that MONAI's MS-SSIM takes for an image of this size."""
     for scales in range(len(MS_SSIM_WEIGHTS), 0, -1):
-        if min(shape) // max(1, scales - 1) ** 2 >= kernel_size:
+        # MONAI checks the first bound; the image is in truth halved for every further scale
+        if min(shape) // max((scales - 1) ** 2, 2 ** (scales - 1)) >= kernel_size:
             return scales
     return 0
 

@@ -22,11 +22,12 @@ def thumbnail(images: torch.Tensor, size: int = SIZE) -> torch.Tensor:
         size: side of the picture.
 
     Returns:
-        float32 (B, C * size * size), each of mean 0 and length 1 (0 for a constant image).
+        float32 (B, C * size * size), each of mean 0 and length 1 (next to 0 for a
+        constant image).
     """
     small = interpolate(images.float(), (size, size), mode="bilinear", antialias=True).flatten(1)
     small = small - small.mean(1, keepdim=True)
-    return torch.nn.functional.normalize(small, dim=1, eps=1e-6)
+    return torch.nn.functional.normalize(small, dim=1, eps=1e-3)
 
 
 class ThumbnailMetric(CumulativeIterationMetric):

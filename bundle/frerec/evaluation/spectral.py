@@ -207,7 +207,7 @@ def off_ring_excess(
     outside = distance > 0.1
     z = height / (error.square() + other_error.square()).sqrt().clamp(min=1e-6)
     row, column = divmod(int(torch.where(outside, z, z.min()).argmax()), size)
-    frequency = abs(float(step[row])), abs(float(step[column]))
+    frequency = float(step[row]), float(step[column])
     return {
         "difference": difference,
         "angular": float(rest[outside].abs().mean()),
