@@ -53,7 +53,7 @@ def is_plain(value: Any) -> bool:
     """Whether an id holds a value a user would set: a literal, or a list of literals."""
     if isinstance(value, list):
         return all(is_plain(item) for item in value)
-    return not isinstance(value, dict) and not (isinstance(value, str) and value[:1] in "$@%")
+    return not isinstance(value, dict) and not (isinstance(value, str) and value.startswith(("$", "@", "%")))
 
 
 def overridable(config: dict[str, Any]) -> set[str]:
