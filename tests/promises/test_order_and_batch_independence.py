@@ -32,6 +32,7 @@ def run(
             dataset_dir=str(dataset_dir), output_dir=str(output_dir), **overrides,
         )  # fmt: skip
         workflow.initialize()
+        assert workflow.check_properties() == []
         try:
             workflow.run()
         except SystemExit as ended:
@@ -47,7 +48,8 @@ def one_by_one(run: Run) -> dict[str, Any]:
 
 
 def test_images_were_changed(one_by_one: dict[str, Any], mixed_folder: Path) -> None:
-    pictures = [path for path in mixed_folder.rglob("picture_*.png")]
+    pictures = list(mixed_folder.rglob("picture_*.png"))
+    assert len(pictures) == 5
     for path in pictures:
         assert one_by_one[path.relative_to(mixed_folder).as_posix()] != path.read_bytes()
 
