@@ -128,10 +128,10 @@ def test_fesa_looks_no_further_than_its_reach() -> None:
     torch.manual_seed(0)
     fesa = FESA(2, 4, 10, 2)
     torch.nn.init.normal_(fesa.gate.weight)
-    amplitude = torch.rand(1, 4, 10)
+    amplitude = torch.rand(1, 10, 4)
     other = amplitude.clone()
-    other[..., 7] += 1
-    changed = (fesa.ring_gates(amplitude) - fesa.ring_gates(other)).abs().amax((0, 1)) > 0
+    other[:, 7] += 1
+    changed = (fesa.ring_gates(amplitude) - fesa.ring_gates(other)).abs().amax((0, 2)) > 0
     assert changed.nonzero().flatten().tolist() == [5, 6, 7, 8, 9]
 
 

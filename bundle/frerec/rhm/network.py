@@ -6,6 +6,7 @@ Source: C. Liu et al., arXiv 2511.12301, stage 2 (RHM), on MONAI's Restormer blo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -70,23 +71,25 @@ class FESA(nn.Module):
         self.register_buffer("neighbourhood", torch.zeros(n_rings, n_rings).masked_fill(far, -1e4), persistent=False)
 
     def ring_gates(self, amplitude: torch.Tensor) -> torch.Tensor:
-        """Gates in (0, 2) from mean ring amplitudes, both (B, C, n_rings)."""
-        tokens = self.reduce(amplitude.log1p().transpose(1, 2)) + self.ring_embedding
+        """Gates in (0, 2) from mean ring amplitudes, both (B, n_rings, C)."""
+        tokens = self.reduce(amplitude.log1p()) + self.ring_embedding
         q, k, v = self.qkv(tokens).chunk(3, dim=-1)
         scores = q @ k.transpose(1, 2) / q.shape[-1] ** 0.5 + cast(torch.Tensor, self.neighbourhood)
-        gates = 2 * torch.sigmoid(self.gate(tokens + scores.softmax(-1) @ v))
-        return gates.transpose(1, 2)
+        return 2 * torch.sigmoid(self.gate(tokens + scores.softmax(-1) @ v))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Gate the spectrum of ``x`` (B, C, *spatial); the whole of it in float32, whatever autocast says."""
-        shape = tuple(int(n) for n in x.shape[2:])
-        average, spread = ring_windows(shape, self.n_rings, x.device)
+        batch, channels, *shape = (int(n) for n in x.shape)
+        average, spread = ring_windows(tuple(shape), self.n_rings, x.device)
         with torch.autocast(x.device.type, enabled=False):
             spectrum = rfftn(x, self.spatial_dims)
-            amplitude = spectrum.abs().flatten(2)
-            # type_as changes nothing here; in a traced network it lets the windows follow the input's device
-            gates = self.ring_gates(amplitude @ average.type_as(amplitude))
-            gain = 1 + (gates - 1) @ spread.type_as(amplitude)
+            amplitude = spectrum.abs().view(batch * channels, -1)
+            # Both products have the few rings as rows, never as columns: CPU libraries are several times slower at
+            # the latter. type_as changes nothing here; in a traced network the windows then follow the input's device.
+            rings = average.type_as(amplitude) @ amplitude.t()
+            gates = self.ring_gates(rings.view(-1, batch, channels).transpose(0, 1))
+            change = (gates - 1).transpose(0, 1).reshape(-1, batch * channels)
+            gain = 1 + (spread.type_as(amplitude) @ change).t().contiguous()
             return irfftn(spectrum * gain.view(spectrum.shape), shape).to(x.dtype)
 
 
@@ -137,9 +140,14 @@ def _conv(spatial_dims: int, in_channels: int, out_channels: int, kernel_size: i
 
 
 def _up(spatial_dims: int, in_channels: int, out_channels: int, factor: int) -> UpSample:
-    return UpSample(
+    up = UpSample(
         spatial_dims, in_channels, out_channels, factor, mode="pixelshuffle", bias=False, apply_pad_pool=False
     )
+    # MONAI starts sub-pixel convolutions as a nearest-neighbour enlargement (ICNR): their output then has no detail
+    # finer than the input grid, and a last convolution that starts at zero never finds any to learn from
+    for weight in up.parameters():
+        nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
+    return up
 
 
 class FreRecNet(nn.Module):

@@ -24,9 +24,9 @@ def ring_windows(shape: tuple[int, ...], n_rings: int, device: torch.device) -> 
         device: where the result lives.
 
     Returns:
-        float32 tensors (F, n_rings) and (n_rings, F), F = coefficients of the half-plane: weights that average
-        over each ring (columns sum to 1), and weights that spread ring values over frequencies (columns sum
-        to 1, but 0 at zero frequency).
+        float32 tensors (n_rings, F) and (F, n_rings), F = coefficients of the half-plane: weights that average
+        over each ring, and weights that spread ring values over frequencies. Rows sum to 1, but to 0 at zero
+        frequency.
     """
     # a cached tensor in one trace and a new one in the next would make the tracer see two different networks
     return (_windows if torch.jit.is_tracing() else _cached_windows)(shape, n_rings, device)
@@ -42,8 +42,8 @@ def _windows(shape: tuple[int, ...], n_rings: int, device: torch.device) -> tupl
     # a cached tensor born in inference mode could not serve a later training step
     with torch.inference_mode(False):
         return (
-            torch.from_numpy(average.astype(np.float32)).to(device),
-            torch.from_numpy(np.ascontiguousarray(spread.T, dtype=np.float32)).to(device),
+            torch.from_numpy(np.ascontiguousarray(average.T, dtype=np.float32)).to(device),
+            torch.from_numpy(spread.astype(np.float32)).to(device),
         )
 
 
