@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zlib
 from pathlib import Path
 from typing import Any
@@ -105,9 +106,10 @@ def _load(path: Path) -> Any:
     """Open by content: nibabel chooses by the name's ending, which may be missing or wrong."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    if path.name.endswith(".nii.gz" if packed else ".nii"):
+    if path.name.endswith(".nii") and not packed:
         return nib.load(path)
-    data = zlib.decompress(path.read_bytes(), wbits=31) if packed else path.read_bytes()
+    # Unpacked as a whole: nibabel would stop at the last voxel and leave the checksum behind it unread.
+    data = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
     kind = nib.Nifti2Image if data[4:7] == b"n+2" else nib.Nifti1Image
     return kind.from_bytes(data)
 

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+
+from frerec.errors import InputError
+from frerec.imaging.dicom_series import find_series
+from frerec.imaging.loader import LoadMedicalImage
+from frerec.imaging.source import Source
+from frerec.imaging.stored import to_stored
+from tests.imaging.dicom_objects import AXIAL, dicom_object, save, save_series
+
+LOAD = LoadMedicalImage()
+VOLUME = np.random.default_rng(5).integers(0, 2000, (5, 6, 7)).astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def brain(shared_data):
+    folder = shared_data / "dicom" / "example-dicom-structural" / "dicoms"
+    return folder, LOAD(folder)
+
+
+def test_real_series_equals_itk_in_voxels_and_geometry(brain):
+    folder, image = brain
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    theirs = reader.Execute()
+    assert image.shape == (1, 384, 274, 40)
+    # SimpleITK: (slice, row, column) and (x, y, z) in LPS.
+    assert np.array_equal(image[0].numpy(), np.moveaxis(sitk.GetArrayFromImage(theirs), 0, -1))
+    for index in [(0, 0, 0), (383, 0, 0), (0, 273, 0), (0, 0, 39), (100, 50, 20)]:
+        row, column, part = index
+        place = np.array(theirs.TransformIndexToPhysicalPoint((column, row, part))) * [-1, -1, 1]
+        assert np.allclose((image.affine.numpy() @ [*index, 1])[:3], place, atol=2e-3)
+    assert np.allclose(image.meta["spacing"], np.array(theirs.GetSpacing())[[1, 0, 2]], rtol=1e-4)
+
+
+def test_real_series_equals_dcm2niix_voxel_for_voxel_in_the_world(brain, tmp_path):
+    tool = shutil.which("dcm2niix")
+    if tool is None:
+        pytest.skip("dcm2niix is not installed")
+    folder, image = brain
+    subprocess.run([tool, "-z", "n", "-f", "brain", "-o", tmp_path, folder], check=True, stdout=subprocess.DEVNULL)
+    converted = nib.load(tmp_path / "brain.nii")
+    # Where each of our voxels lies in their array: both affines lead to the same RAS millimetres.
+    # Every 13th voxel, which meets every row, column and slice.
+    ours = np.stack(np.unravel_index(np.arange(0, image.numel(), 13), image.shape[1:]))
+    ours = np.vstack([ours, np.ones(ours.shape[1])])
+    theirs = (np.linalg.inv(converted.affine) @ image.affine.numpy() @ ours)[:3]
+    assert np.abs(theirs - np.rint(theirs)).max() < 0.01
+    found = np.asarray(converted.dataobj)[tuple(np.rint(theirs).astype(int))]
+    assert np.array_equal(found, image[0].numpy().ravel()[::13])
+
+
+def test_slices_are_ordered_by_place_not_by_name_and_written_to_their_own_files(tmp_path):
+    image = LOAD(save_series(tmp_path / "series", VOLUME))
+    assert np.array_equal(image[0].numpy(), np.moveaxis(VOLUME, 0, -1))
+    assert image.meta["spacing"].tolist() == [0.5, 0.75, 3.0]
+    assert (image.affine.numpy() @ [0, 0, 1, 1])[:3].tolist() == [10.0, 20.0, 8.0]
+    source = Source.from_meta(image.meta["frerec"]["source"])
+    values = image.numpy().copy()
+    values[0, 2, 3, 4] += 9
+    stored = to_stored(values, source)
+    assert [pixels.changed for pixels in stored] == [False] * 4 + [True]
+    for index, pixels in enumerate(stored):
+        assert np.array_equal(pydicom.dcmread(pixels.path).pixel_array, VOLUME[index])
+        expected = VOLUME[index].copy()
+        expected[2, 3] += 9 * (index == 4)
+        assert np.array_equal(pixels.array, expected)
+
+
+def test_slices_with_scales_of_their_own_become_one_scale(tmp_path):
+    folder = save_series(tmp_path / "pet", VOLUME[:3])
+    slopes = [0.25, 2.0, 1.5]
+    for path, slope in zip(sorted(folder.iterdir(), reverse=True), slopes, strict=True):
+        dataset = pydicom.dcmread(path)
+        dataset.RescaleSlope, dataset.RescaleIntercept = slope, 1
+        save(dataset, path)
+    image = LOAD(folder)
+    expected = [VOLUME[index] * slope + 1 for index, slope in enumerate(slopes)]
+    assert np.array_equal(image[0].numpy(), np.stack(expected, axis=-1))
+    stored = to_stored(image.numpy(), Source.from_meta(image.meta["frerec"]["source"]))
+    assert all(np.array_equal(pixels.array, VOLUME[index]) for index, pixels in enumerate(stored))
+
+
+def test_a_tilted_gantry_stays_a_shear(tmp_path):
+    image = LOAD(save_series(tmp_path / "tilt", VOLUME, step=(0.0, 1.0, 3.0)))
+    assert image.affine.numpy()[:3, 2].tolist() == [0.0, -1.0, 3.0]
+    assert np.isclose(image.meta["spacing"][2], np.sqrt(10))
+
+
+def test_a_missing_slice_is_told_with_its_place(tmp_path):
+    folder = save_series(tmp_path / "gap", VOLUME)
+    (folder / "002.dcm").unlink()
+    with pytest.raises(InputError, match=r"6\.000 mm between number 3 and 4 of 4, 3\.000 mm elsewhere"):
+        LOAD(folder)
+
+
+def test_repeated_positions_are_4d(tmp_path):
+    folder = save_series(tmp_path / "time", VOLUME[:2])
+    for path in list(folder.iterdir()):
+        shutil.copy(path, folder / f"again_{path.name}")
+    with pytest.raises(InputError, match="4-D: its 4 slices lie at 2 positions, up to 2 at one"):
+        LOAD(folder)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "reason"),
+    [
+        ("SeriesInstanceUID", "1.2.3", r"it mixes 2 series \(of 1, 4 files|it mixes 2 series \(of 4, 1 files"),
+        ("Modality", "CT", "different Modality"),
+        ("ImageOrientationPatient", [0.0, 1.0, 0.0, 0.0, 0.0, -1.0], "not parallel"),
+        ("ImagePositionPatient", None, "001.dcm states no usable Image Position"),
+        ("PixelSpacing", [1, 1], "pixel spacing"),
+    ],
+)
+def test_a_slice_of_another_kind_is_told(tmp_path, attribute, value, reason):
+    folder = save_series(tmp_path / "mixed", VOLUME)
+    dataset = pydicom.dcmread(folder / "001.dcm")
+    setattr(dataset, attribute, value)
+    save(dataset, folder / "001.dcm")
+    with pytest.raises(InputError, match=reason):
+        LOAD(folder)
+
+
+def test_a_damaged_slice_is_no_silent_gap(tmp_path):
+    folder = save_series(tmp_path / "damaged", VOLUME)
+    data = (folder / "003.dcm").read_bytes()
+    (folder / "003.dcm").write_bytes(data[:-20])
+    with pytest.raises(InputError, match=r"003\.dcm.*truncated"):
+        LOAD(folder)
+
+
+def test_other_files_beside_the_slices_are_passed_over_and_told(tmp_path):
+    folder = save_series(tmp_path / "series", VOLUME)
+    (folder / "readme.txt").write_text("notes")
+    report = dicom_object(VOLUME[0], Modality="SR", SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11")
+    save(report, folder / "report.dcm")
+    image = LOAD(folder)
+    told = Source.from_meta(image.meta["frerec"]["source"]).warnings
+    assert told == [
+        "1 file(s) in the folder are not DICOM and were passed over",
+        "1 DICOM object(s) in the folder are no images and were passed over",
+    ]
+    assert len(next(iter(find_series(folder)[0].values()))) == 5
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    (tmp_path / "readme.txt").write_text("notes")
+    with pytest.raises(InputError, match="no DICOM image in this folder"):
+        LOAD(tmp_path)
+
+
+def test_a_small_unevenness_is_only_a_warning(tmp_path):
+    folder = save_series(tmp_path / "uneven", VOLUME)
+    dataset = pydicom.dcmread(folder / "003.dcm")
+    dataset.ImagePositionPatient = [-10.0, -20.0, 11.1]
+    dataset.ImageOrientationPatient = AXIAL
+    save(dataset, folder / "003.dcm")
+    told = Source.from_meta(LOAD(folder).meta["frerec"]["source"]).warnings
+    assert told == ["its slices are off an even grid by up to 3.3 % of their spacing"]
