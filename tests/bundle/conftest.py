@@ -34,12 +34,15 @@ def small_cohort(tmp_path_factory: pytest.TempPathFactory) -> SmallCohort:
     folder = root / "real"
     folder.mkdir()
     random = np.random.default_rng(0)
+    y, x = np.mgrid[:SIZE, :SIZE]
     images = []
     for index in range(24):
-        smooth = gaussian_filter(random.standard_normal((SIZE, SIZE)), 6, mode="wrap")
-        fine = gaussian_filter(random.standard_normal((SIZE, SIZE)), 1, mode="wrap")
-        image = np.clip(0.5 + 2 * smooth + 0.1 * fine, 0, 1)
-        pixels = np.round(255 * image).astype(np.uint8)
+        # Discs on a gentle ground: edges are what a network can learn to bring back.
+        image = 0.3 + gaussian_filter(random.standard_normal((SIZE, SIZE)), 8, mode="wrap")
+        for _ in range(6):
+            row, column, radius = random.uniform(0, SIZE), random.uniform(0, SIZE), random.uniform(4, 14)
+            image += random.uniform(0.1, 0.3) * ((y - row) ** 2 + (x - column) ** 2 < radius**2)
+        pixels = np.round(255 * np.clip(gaussian_filter(image, 0.6), 0, 1)).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{index:02d}.png")
         images.append(pixels[None].astype(np.float32) / 255)
     datalist = folder / "datalist.csv"
