@@ -27,6 +27,7 @@ def test_a_fitting_bank_and_weights_pass(sound: dict[str, Any]) -> None:
 def test_bank_against_settings(sound: dict[str, Any], tmp_path: Path) -> None:
     assert told(check_bank({**sound, "top_k": 7})).startswith("top_k=7: the reference bank holds only 6 images")
     assert "has 1 channel" in told(check_bank({**sound, "channels": 3}))
+    assert "holds no pixels" in told(check_bank({**sound, "method": "ssim"}))
     volumes = np.random.default_rng(0).random((2, 1, 16, 16, 16), dtype=np.float32)
     ReferenceBank.build(volumes, tmp_path / "3d.safetensors", spatial_dims=3)
     problem = told(check_bank({**sound, "bank_path": str(tmp_path / "3d.safetensors"), "top_k": 1}))

@@ -20,8 +20,8 @@ def check_bank(values: Mapping[str, Any]) -> list[FreRecError]:
     """Check the reference bank against its checksum and the settings.
 
     Args:
-        values: settings by config id; ``bank_path``, ``top_k``, ``channels``, ``spatial_dims`` and ``strength`` matter
-            (at strength 0 nothing is retrieved, so no bank is needed).
+        values: settings by config id; ``bank_path``, ``top_k``, ``method``, ``channels``, ``spatial_dims`` and
+            ``strength`` matter (at strength 0 nothing is retrieved, so no bank is needed).
 
     Returns:
         One error per problem.
@@ -38,6 +38,10 @@ def check_bank(values: Mapping[str, Any]) -> list[FreRecError]:
     if top_k is not None and len(bank) < top_k:
         reason = f"the reference bank holds only {len(bank)} images"
         problems.append(ConfigError("top_k", top_k, reason, f"Use at most {len(bank)}, or build a larger bank"))
+    method = values.get("method")
+    if isinstance(method, str) and method.startswith("ssim") and bank.info.kind != "pixels":
+        reason = f"the reference bank {value} holds no pixels to compare"
+        problems.append(ConfigError("method", method, reason, "Use profile, or a bank of kind pixels"))
     channels = values.get("channels")
     if channels is not None and bank.info.channels != channels:
         reason = f"the reference bank {value} has {_channels(bank.info.channels)}"

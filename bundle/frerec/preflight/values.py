@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
 import torch
 
 from frerec.errors import ConfigError, FreRecError
+from frerec.imaging.intensity import RULES as RULES_OF_RANGE
+from frerec.imaging.naming import OUTPUT_FORMATS
+from frerec.imaging.provenance import Generator
 from frerec.rhm.presets import PRESETS
+from frerec.shr.array import MODES, SAMPLINGS
+from frerec.shr.retrieval import METHODS
 
 
 def _whole(low: int) -> Callable[[Any], str | None]:
@@ -54,6 +59,7 @@ RULES: dict[str, tuple[Callable[[Any], str | None], str]] = {
     "top_k": (_whole(1), "Use 1 or more; the paper uses 200"),
     "bands": (_whole(1), "Use 1 for the paper's single high band, more for finer ones, none for the finest"),
     "batch_size": (_whole(1), _POSITIVE),
+    "sub_batch_size": (_whole(1), _POSITIVE),
     "num_workers": (_whole(0), "Use 0 to load in the main process"),
     "seed": (_whole(0), "Use 0 or more"),
     "max_epochs": (_whole(1), _POSITIVE),
@@ -67,6 +73,16 @@ RULES: dict[str, tuple[Callable[[Any], str | None], str]] = {
     "group_series": (_boolean, _SWITCH),
     "impose_profile": (_boolean, _SWITCH),
     "synthetic": (_one_of((True, False, "auto")), "Write True, False or auto"),
+}
+
+#: For each id that takes a name: the names there are.
+NAMES: dict[str, Collection[str]] = {
+    "preset": PRESETS,
+    "mode": MODES,
+    "sampling": SAMPLINGS,
+    "method": METHODS,
+    "intensity_range": RULES_OF_RANGE,
+    "output_format": OUTPUT_FORMATS,
 }
 
 
@@ -90,9 +106,17 @@ def check_values(required: Sequence[str], values: Mapping[str, Any]) -> list[Fre
         reason = None if value is None else judge(value)
         if reason:
             problems.append(ConfigError(key, value, reason, remedy))
-    preset = values.get("preset")
-    if preset is not None and preset not in PRESETS:
-        problems.append(ConfigError("preset", preset, "unknown preset", f"Use one of {', '.join(PRESETS)}"))
+    for key, names in NAMES.items():
+        value = values.get(key)
+        if value is not None and value not in names:
+            problems.append(ConfigError(key, value, f"unknown {key}", f"Use one of {', '.join(names)}"))
+    try:
+        Generator.from_config(values.get("generator"))
+    except ConfigError as error:
+        problems.append(error)
+    except TypeError:
+        remedy = "Write a mapping with manufacturer, model and version"
+        problems.append(ConfigError("generator", values["generator"], "not a mapping", remedy))
     wrong = {getattr(problem, "config_id", "") for problem in problems}
     index, count = values.get("shard_index"), values.get("shard_count")
     if index is not None and count is not None and not wrong & {"shard_index", "shard_count"} and index >= count:
