@@ -31,18 +31,21 @@ def put_pixels(dataset: Dataset, pixels: StoredPixels) -> None:
     """Replace the pixels of a data set, in place, and the attributes that describe their encoding.
 
     Rescale, windows, padding value and every other attribute that gives the values a meaning stay: the new values are
-    in the units of the old ones. Colour is stored by pixel (Planar Configuration 0). The data set is to be written
-    in a native little endian transfer syntax.
+    in the units of the old ones. Colour is stored by pixel (Planar Configuration 0). What was PALETTE COLOR and is now
+    RGB is stored with 8 bits. The data set is to be written in a native little endian transfer syntax.
 
     Args:
         dataset: the object; its own pixels and lossy history are still those of the source.
         pixels: the new stored values.
     """
     keep_lossy_history(dataset)
-    array = pixels.array
+    array, bits = pixels.array, pixels.bits_stored
     colour = pixels.photometric not in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
     if dataset.get("PhotometricInterpretation") == "PALETTE COLOR" and pixels.photometric != "PALETTE COLOR":
         _remove(dataset, (*_PALETTE_KEYWORDS, "PaletteColorLookupTableUID"))
+        if array.dtype == np.uint16:
+            # Tables may have 16 bits, RGB in most objects only 8 (ultrasound: PS3.3 C.8.5.6): the upper byte.
+            array, bits = (array >> 8).astype(np.uint8), 8
     _remove(dataset, (*_PIXEL_KEYWORDS, *_ENCODING_KEYWORDS))
     dataset.SamplesPerPixel = array.shape[-1] if colour else 1
     dataset.PhotometricInterpretation = pixels.photometric
@@ -54,8 +57,8 @@ def put_pixels(dataset: Dataset, pixels: StoredPixels) -> None:
     data += b"\0" * (len(data) % 2)
     if pixels.keyword == "PixelData":
         signed = array.dtype.kind == "i"
-        dataset.BitsStored = pixels.bits_stored
-        dataset.HighBit = pixels.bits_stored - 1
+        dataset.BitsStored = bits
+        dataset.HighBit = bits - 1
         dataset.PixelRepresentation = int(signed)
         _renew_extremes(dataset, array, colour, "SS" if signed else "US")
         dataset.add_new(0x7FE00010, "OB" if dataset.BitsAllocated <= 8 else "OW", data)
