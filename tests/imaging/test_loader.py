@@ -80,7 +80,7 @@ def test_meta_data_survive_the_dataloader_of_a_workflow(tmp_path):
     batch = next(iter(loader))
     assert batch["image"].shape == (4, 1, 6, 8)
     for item, values in zip(
-        decollate_batch({"image": batch["image"], "pred": batch["image"].as_tensor()}), stored, strict=False
+        decollate_batch({"image": batch["image"], "pred": batch["image"].as_tensor()}), stored, strict=True
     ):
         item = RestoreRanged("pred", reference_key="image")(item)
         frerec = item["pred"].meta["frerec"]
