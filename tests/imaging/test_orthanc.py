@@ -1,0 +1,161 @@
+"""A real archive takes the written objects and gives them back as they are: Orthanc, over DIMSE, REST and DICOMweb."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.parser import BytesParser
+from email.policy import HTTP
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from pynetdicom import AE
+
+Run = Callable[..., dict[str, Any]]
+PLUGINS = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+FILES = ["highdicom/data/test_files/ct_image.dcm", "highdicom/data/test_files/dx_image.dcm"] + [
+    f"pydicom-data/data_store/data/{name}"
+    for name in ("emri_small_RLE.dcm", "SC_rgb.dcm", "OBXXXX1A.dcm", "JLSL_16_15_1_1F.dcm")
+]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A running Orthanc."""
+
+    dicom_port: int
+    http_port: int
+
+    def get(self, path: str, accept: str = "*/*") -> tuple[str, bytes]:
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}", headers={"Accept": accept})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.headers["Content-Type"], answer.read()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
+    if program is None or not PLUGINS.is_file():
+        pytest.skip("Orthanc is not installed (Debian packages orthanc and orthanc-dicomweb)")
+    folder = tmp_path_factory.mktemp("orthanc")
+    found = Archive(free_port(), free_port())
+    settings = {
+        "Name": "test",
+        "StorageDirectory": str(folder / "db"),
+        "IndexDirectory": str(folder / "db"),
+        "Plugins": [str(PLUGINS)],
+        "DicomWeb": {"Enable": True},
+        "DicomPort": found.dicom_port,
+        "HttpPort": found.http_port,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "DicomAlwaysAllowStore": True,
+        "DicomCheckCalledAet": False,
+        "OverwriteInstances": False,
+    }
+    (folder / "orthanc.json").write_text(json.dumps(settings))
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=log, stderr=log)
+        try:
+            wait_for(found, server, folder / "log")
+            yield found
+        finally:
+            server.terminate()
+            server.wait(60)
+
+
+def wait_for(archive: Archive, server: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(600):
+        if server.poll() is not None:
+            pytest.fail(f"Orthanc ended with {server.returncode}:\n{log.read_text()[-3000:]}")
+        try:
+            archive.get("/system")
+            return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.1)
+    pytest.fail(f"Orthanc did not answer:\n{log.read_text()[-3000:]}")
+
+
+def send(archive: Archive, paths: list[Path]) -> None:
+    datasets = [pydicom.dcmread(path) for path in paths]
+    client = AE(ae_title="FREREC")
+    for sop_class in {dataset.SOPClassUID for dataset in datasets}:
+        client.add_requested_context(sop_class, "1.2.840.10008.1.2.1")
+    association = client.associate("127.0.0.1", archive.dicom_port, ae_title="ORTHANC")
+    assert association.is_established
+    try:
+        for dataset in datasets:
+            assert association.send_c_store(dataset).Status == 0x0000
+    finally:
+        association.release()
+
+
+@pytest.fixture(scope="module")
+def written(
+    shared_data: Path, tmp_path_factory: pytest.TempPathFactory, recalibrate: Run, archive: Archive
+) -> list[Path]:
+    """Outputs of several kinds, one of them a picture as Secondary Capture, stored in the archive."""
+    root, out = shared_data / "dicom", tmp_path_factory.mktemp("out")
+    saved = [recalibrate(root / name, root, out, change=0.02, synthetic=True)["saved"][0] for name in FILES]
+    folder = tmp_path_factory.mktemp("pictures")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 24), dtype=np.uint8)).save(folder / "p.png")
+    saved += recalibrate(folder / "p.png", folder, out, output_format="dicom", synthetic=True)["saved"]
+    paths = [Path(path) for path in saved]
+    send(archive, paths)
+    return paths
+
+
+def same_object(ours: pydicom.Dataset, theirs: pydicom.Dataset) -> None:
+    for element in ours:
+        assert element.tag in theirs and theirs[element.tag].value == element.value, element.tag
+    assert len(ours) == len(theirs)
+    assert np.array_equal(ours.pixel_array, theirs.pixel_array)
+
+
+def test_rest_gives_back_the_same_objects(archive: Archive, written: list[Path]) -> None:
+    instances = json.loads(archive.get("/instances")[1])
+    assert len(instances) == len(written)
+    stored = [pydicom.dcmread(io.BytesIO(archive.get(f"/instances/{name}/file")[1])) for name in instances]
+    by_uid = {dataset.SOPInstanceUID: dataset for dataset in stored}
+    for path in written:
+        dataset = pydicom.dcmread(path)
+        same_object(dataset, by_uid[dataset.SOPInstanceUID])
+
+
+def test_dicomweb_gives_back_the_same_objects(archive: Archive, written: list[Path]) -> None:
+    for path in written:
+        dataset = pydicom.dcmread(path)
+        place = f"/dicom-web/studies/{dataset.StudyInstanceUID}/series/{dataset.SeriesInstanceUID}"
+        kind, body = archive.get(
+            f"{place}/instances/{dataset.SOPInstanceUID}", 'multipart/related; type="application/dicom"'
+        )
+        message = BytesParser(policy=HTTP).parsebytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
+        (part,) = message.iter_parts()
+        same_object(dataset, pydicom.dcmread(io.BytesIO(part.get_payload(decode=True))))
+        (found,) = json.loads(archive.get(f"{place}/instances/{dataset.SOPInstanceUID}/metadata")[1])
+        assert found["0008001C"]["Value"] == ["YES"]
+        assert found["00080008"]["Value"][0] == "DERIVED"
+
+
+def test_sending_again_adds_nothing(archive: Archive, written: list[Path]) -> None:
+    before = json.loads(archive.get("/statistics")[1])
+    send(archive, written)
+    assert json.loads(archive.get("/statistics")[1]) == before
