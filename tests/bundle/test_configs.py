@@ -105,6 +105,15 @@ def test_every_overridable_id_is_documented(name: str) -> None:
     assert found - CONFIGS[name].keys() == set(), f"{PAGE.name} describes ids that {name}.json does not have"
 
 
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_documented_defaults_are_the_real_ones(name: str) -> None:
+    section = re.search(rf"^## `{name}\.json`$(.*?)(?=^## |\Z)", PAGE.read_text(), re.M | re.S)
+    assert section is not None
+    told = dict(re.findall(r"^\| `(\w+)` \| `?(.*?)`? \|", section.group(1), re.M))
+    numbers = {key: value for key, value in CONFIGS[name].items() if isinstance(value, int | float | bool)}
+    assert {key: told.get(key) for key in numbers} == {key: json.dumps(value) for key, value in numbers.items()}
+
+
 def test_recalibration_means_the_same_in_inference_and_study() -> None:
     ids = ("preset", "mask_ratio", "top_k", "bands", "strength", "mode", "sampling", "method", "impose_profile")
     inference, study = ({key: CONFIGS[name][key] for key in ids} for name in ("inference", "study"))

@@ -64,6 +64,7 @@ def test_training_goes_on_where_it_was(bundle_root: Path, small_cohort: SmallCoh
 def test_a_bank_is_built_with_nothing_installed(
     bundle_root: Path, small_cohort: SmallCohort, bundle_command: BundleCommand, tmp_path: Path
 ) -> None:
+    # Through frerec.workflow.bank_building, which the config names.
     path = tmp_path / "bank.safetensors"
     words = ("--datalist", small_cohort.datalist, "--bank_path", path, "--licence", "made up")
     bundle_command("run", "--config_file", bundle_root / "configs" / "build_bank.json", *words)
