@@ -240,7 +240,8 @@ class FreRecNet(nn.Module):
         # the folded pixels are unfolded before the last convolution: a seam between them would be a checkerboard
         self.unfold: nn.Module = nn.Identity()
         if self.stem_stride > 1:
-            self.unfold = nn.Sequential(_up(spatial_dims, last, HEAD_CHANNELS, self.stem_stride), nn.GELU())
+            # linear: a gate here, with nothing beside it, can close for good in the first steps
+            self.unfold = nn.Sequential(_up(spatial_dims, last, HEAD_CHANNELS, self.stem_stride))
             last = HEAD_CHANNELS
         self.output = _conv(spatial_dims, last, out_channels, 3)
         if in_channels == out_channels:
