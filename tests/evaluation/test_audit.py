@@ -12,9 +12,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigWorkflow
 from PIL import Image
 
 from frerec.evaluation.collector import CollectorSettings, GroupCollector
@@ -22,7 +24,21 @@ from frerec.shr.bank import ReferenceBank
 from tests.conftest import BundleCommand
 from tests.evaluation.conftest import PlantedSets, blurred, save, texture, textures
 
-QUICK = ("--device", "cpu", "--features_epochs", "1", "--features_size", "32", "--bootstrap_draws", "100")
+QUICK = {"device": "cpu", "features_epochs": 1, "features_size": 32, "bootstrap_draws": 100, "cnn_epochs": 0}
+
+
+def run_audit(root: Path, **ids: Any) -> int:
+    """Run the workflow in this process, as ``python -m monai.bundle run`` does; its exit code."""
+    given = {key: str(value) if isinstance(value, Path) else value for key, value in {**QUICK, **ids}.items()}
+    try:
+        made = ConfigWorkflow(
+            str(root / "configs" / "evaluate.json"), workflow_type="infer", logging_file=False, **given
+        )
+        made.initialize()
+        made.run()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +49,11 @@ def audit(
     synthetic, output = planted.root / "synthetic with a broken one", tmp_path_factory.mktemp("audit") / "new" / "out"
     shutil.copytree(planted.synthetic, synthetic)
     (synthetic / "zz_broken.png").write_bytes(b"\x89PNG but no more")
+    words = [word for key, value in QUICK.items() for word in (f"--{key}", value)]
     done = bundle_command(
         "run", "--config_file", bundle_root / "configs" / "evaluate.json", "--synthetic_dir", synthetic,
         "--recalibrated_dir", planted.recalibrated, "--recalibrated_real_dir", planted.recalibrated_real,
-        "--datalist", planted.datalist, "--output_dir", output, "--cnn_epochs", 0, *QUICK, check=False,
+        "--datalist", planted.datalist, "--output_dir", output, *words, check=False,
     )  # fmt: skip
     return done, output
 
@@ -108,21 +125,24 @@ def test_the_report_opens_in_a_browser(audit: tuple[Any, Path], tmp_path: Path) 
         assert pixels[:, -3:].reshape(-1, 3).std(0).max() < 3
 
 
-def test_the_same_settings_give_the_same_files(
-    audit: tuple[Any, Path], bundle_root: Path, bundle_command: BundleCommand, planted: PlantedSets
-) -> None:
+def test_batches_and_workers_change_nothing(audit: tuple[Any, Path], bundle_root: Path, planted: PlantedSets) -> None:
     again = audit[1].parent / "again"
-    bundle_command(
-        "run", "--config_file", bundle_root / "configs" / "evaluate.json",
-        "--synthetic_dir", planted.root / "synthetic with a broken one",
-        "--recalibrated_dir", planted.recalibrated, "--recalibrated_real_dir", planted.recalibrated_real,
-        "--datalist", planted.datalist, "--output_dir", again, "--cnn_epochs", 0, *QUICK,
-        "--batch_size", 5, "--num_workers", 2, check=False,
-    )  # fmt: skip
+    code = run_audit(
+        bundle_root,
+        synthetic_dir=planted.root / "synthetic with a broken one",
+        recalibrated_dir=planted.recalibrated,
+        recalibrated_real_dir=planted.recalibrated_real,
+        datalist=planted.datalist,
+        output_dir=again,
+        batch_size=5,
+        num_workers=1,
+    )
+    assert code == 1
     first, second = (json.loads((folder / "metrics.json").read_text()) for folder in (audit[1], again))
     for result in (first, second):
         del result["settings"]
     assert flat(first) == pytest.approx(flat(second), rel=1e-4, abs=1e-6)
+    assert [v["answer"] for v in first["verdicts"]] == [v["answer"] for v in second["verdicts"]]
 
 
 def flat(value: Any, where: str = "") -> dict[str, float]:
@@ -133,35 +153,31 @@ def flat(value: Any, where: str = "") -> dict[str, float]:
     return {where: float(value)} if isinstance(value, (int, float)) else {}
 
 
-def test_a_bank_stands_in_for_real_images(
-    bundle_root: Path, bundle_command: BundleCommand, planted: PlantedSets, tmp_path: Path
-) -> None:
-    ReferenceBank.build([texture(seed)[None] for seed in range(30)], tmp_path / "bank.safetensors")
-    bundle_command(
-        "run", "--config_file", bundle_root / "configs" / "evaluate.json", "--dataset_dir", planted.synthetic,
-        "--recalibrated_dir", planted.recalibrated, "--bank_path", tmp_path / "bank.safetensors",
-        "--output_dir", tmp_path / "out", *QUICK,
-    )  # fmt: skip
+def test_a_bank_stands_in_for_real_images(bundle_root: Path, planted: PlantedSets, tmp_path: Path) -> None:
+    images = [texture(seed)[None] for seed in range(30)]
+    images.append(np.asarray(Image.open(planted.synthetic / "s03.png"), dtype=np.float32)[None] / 255)
+    ReferenceBank.build(images, tmp_path / "bank.safetensors")
+    folders = {"dataset_dir": planted.synthetic, "recalibrated_dir": planted.recalibrated}
+    code = run_audit(bundle_root, **folders, bank_path=tmp_path / "bank.safetensors", output_dir=tmp_path / "out")
+    assert code == 0
     result = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert result["real_source"] == "bank"
     assert set(result["comparisons"]) == {"before", "after_against_untouched_real", "floor"}
-    assert result["comparisons"]["before"]["detector"]["radial_high"]["value"] > 0.99
+    assert result["comparisons"]["before"]["detector"]["radial_high"]["value"] > 0.9
     assert result["comparisons"]["after_against_untouched_real"]["detector"]["radial_high"]["low"] < 0.7
+    assert [Path(path).name for path in result["copies"]["bank"]["synthetic"]] == ["s03.png"]
+    assert result["copies"]["bank"]["recalibrated"] == []
     assert "come from a reference bank" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_nothing_readable_ends_in_one_clear_line(
-    bundle_root: Path, bundle_command: BundleCommand, planted: PlantedSets, tmp_path: Path
+    bundle_root: Path, planted: PlantedSets, tmp_path: Path, capsys: Any, caplog: Any
 ) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.png").write_text("no image")
-    done = bundle_command(
-        "run", "--config_file", bundle_root / "configs" / "evaluate.json", "--synthetic_dir", tmp_path / "broken",
-        "--real_dir", planted.real, "--output_dir", tmp_path / "out", *QUICK, check=False,
-    )  # fmt: skip
-    assert done.returncode in (2, 3)
-    assert "a.png" in done.stdout
-    assert "Traceback" not in done.stdout
+    folders = {"synthetic_dir": tmp_path / "broken", "real_dir": planted.real}
+    assert run_audit(bundle_root, **folders, output_dir=tmp_path / "out") in (2, 3)
+    assert "a.png" in capsys.readouterr().err + caplog.text
 
 
 def test_memory_of_a_group_grows_by_vectors_not_by_images() -> None:
@@ -180,33 +196,34 @@ def test_memory_of_a_group_grows_by_vectors_not_by_images() -> None:
     assert len(collector.reservoir.contents()[1]) == 4
 
 
-def test_volumes_are_audited_too(bundle_root: Path, bundle_command: BundleCommand, tmp_path: Path) -> None:
-    nibabel = pytest.importorskip("nibabel")
+def test_volumes_are_audited_too(bundle_root: Path, tmp_path: Path) -> None:
     for group, seeds in (("real", range(12)), ("synthetic", range(12, 24))):
         (tmp_path / group).mkdir()
         for seed in seeds:
             slices = [texture(100 * seed + z, 24) for z in range(6)]
             volume = np.stack([blurred(s) if group == "synthetic" else s for s in slices], -1)
             nibabel.save(nibabel.Nifti1Image(volume.astype(np.float32), np.eye(4)), tmp_path / group / f"{seed}.nii.gz")
-    bundle_command(
-        "run", "--config_file", bundle_root / "configs" / "evaluate.json", "--synthetic_dir", tmp_path / "synthetic",
-        "--real_dir", tmp_path / "real", "--output_dir", tmp_path / "out", "--spatial_dims", 3, "--cnn_epochs", 0,
-        *QUICK,
-    )  # fmt: skip
+    folders = {"synthetic_dir": tmp_path / "synthetic", "real_dir": tmp_path / "real"}
+    assert run_audit(bundle_root, **folders, output_dir=tmp_path / "out", spatial_dims=3) == 0
     result = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert result["comparisons"]["before"]["detector"]["radial_high"]["value"] > 0.9
     assert max(result["frequencies"]) > np.sqrt(2)
 
 
-def test_grey_and_colour_do_not_mix(
-    planted: PlantedSets, tmp_path: Path, bundle_root: Path, bundle_command: BundleCommand
+def test_gray_and_colour_do_not_mix(
+    planted: PlantedSets, tmp_path: Path, bundle_root: Path, capsys: Any, caplog: Any
 ) -> None:
     for index in range(12):
         save(np.stack([texture(index)] * 3, -1), tmp_path / "colour" / f"{index}.png")
-    done = bundle_command(
-        "run", "--config_file", bundle_root / "configs" / "evaluate.json", "--synthetic_dir", tmp_path / "colour",
-        "--real_dir", planted.real, "--output_dir", tmp_path / "out", *QUICK, check=False,
+    folders = {"synthetic_dir": tmp_path / "colour", "real_dir": planted.real}
+    assert run_audit(bundle_root, **folders, output_dir=tmp_path / "out") in (2, 3)
+    assert "channel" in capsys.readouterr().err + caplog.text
+
+
+def test_no_property_that_monai_needs_is_missing(bundle_root: Path, planted: PlantedSets, tmp_path: Path) -> None:
+    made = ConfigWorkflow(
+        str(bundle_root / "configs" / "evaluate.json"), workflow_type="infer", init_id="none", logging_file=False,
+        synthetic_dir=str(planted.synthetic), real_dir=str(planted.real), output_dir=str(tmp_path), device="cpu",
     )  # fmt: skip
-    assert done.returncode in (2, 3)
-    assert "channel" in done.stdout
-    assert "Traceback" not in done.stdout
+    made.initialize()
+    assert made.check_properties() == []

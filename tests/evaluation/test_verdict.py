@@ -80,3 +80,11 @@ def test_an_unsound_audit_says_so() -> None:
     floor = comparison(0.1, 0.7, half=0.05)
     assert answers(comparisons={"floor": floor})["Is this audit itself sound"] == ("with care", "fair")
     assert answers()["Is this audit itself sound"] == ("yes", "good")
+
+
+def test_an_image_identical_to_one_of_the_bank_is_told() -> None:
+    bank = {"n": 100, "synthetic": ["a.png"], "recalibrated": []}
+    question = "Are outputs copies of real images that were learnt from"
+    assert answers(copies={"bank": bank})[question] == ("look at them", "bad")
+    # a bank without pixels cannot see near copies, so this is no all-clear
+    assert answers(copies={"bank": {**bank, "synthetic": []}})[question] == ("none identical", "fair")

@@ -11,17 +11,19 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from frerec.errors import FreRecError, InputError
+from frerec.errors import ConfigError, InputError
 from frerec.evaluation.collector import BankSpectra, CollectorSettings, GroupCollector
 from frerec.evaluation.comparison import ComparisonSettings, Half, compare, spectrum_bands
+from frerec.evaluation.copies import search_copies
 from frerec.evaluation.dataset import UNREADABLE, AuditDataset
 from frerec.evaluation.features import FeatureNetwork
 from frerec.evaluation.groups import COMPARISONS, GROUPS
-from frerec.evaluation.neighbours import copy_check
 from frerec.evaluation.pictures import closest_pairs, example_strip
 from frerec.evaluation.report import write_report
 from frerec.evaluation.tables import metrics_rows, plain, write_bytes, write_csv
 from frerec.evaluation.verdict import verdicts
+from frerec.shr.bank import ReferenceBank
+from frerec.shr.statistics import content_hash
 from frerec.spectrum.bands import default_rings
 from frerec.spectrum.power import ring_frequencies
 
@@ -45,7 +47,8 @@ class AuditHandler:
         spatial_dims: 2 or 3.
         n_rings: rings of the radial spectra; None for as many as the smaller of the first real and the first synthetic
             image has frequency steps, at most 256.
-        bank_path: reference bank whose spectra stand for the real images where the audit has none.
+        bank_path: reference bank whose spectra stand for the real images where the audit has none, and which no
+            output may be a copy of; passed over where there is no such file.
         cnn_epochs: epochs of the convolutional detector; 0 leaves it out.
         cnn_images: most images a group it sees; 0 leaves it out.
         examples: rows of the picture strip.
@@ -78,10 +81,17 @@ class AuditHandler:
         self.settings = dict(settings or {})
         self.total = len(dataset.data)
         self.comparing = ComparisonSettings(mask_ratio, spatial_dims, draws, cnn_epochs, str(device), seed)
+        self.bank = ReferenceBank.open(bank_path) if bank_path and Path(bank_path).is_file() else None
+        self.bank_hits: dict[str, list[str]] = {"synthetic": [], "recalibrated": []}
         self.real_of_bank = None
-        present = {item["group"] for item in dataset.data}
-        if "real" not in present:
-            self.real_of_bank, n_rings = _bank_spectra(bank_path)
+        if not any(item["group"] == "real" for item in dataset.data):
+            if self.bank is None:
+                raise ConfigError(
+                    "bank_path", bank_path, "neither real images nor a bank to hold the synthetic ones against",
+                    "Set real_dir, datalist or bank_path",
+                )  # fmt: skip
+            self.real_of_bank, n_rings = BankSpectra(self.bank.profiles), self.bank.info.n_rings
+        self.bank_hashes = frozenset(() if self.bank is None else self.bank.tensors["content_hash"].tolist())
         n_rings = _common_rings(dataset) if n_rings is None else n_rings
         collecting = CollectorSettings(spatial_dims, n_rings, cnn_images=cnn_images, seed=seed)
         chosen = _example_names(dataset.data, examples)
@@ -108,6 +118,12 @@ class AuditHandler:
         output: Any = engine.state.output
         for item, vector in zip(batch["items"], output["pred"], strict=True):
             self.groups[item["group"]].add(item, vector)
+            if (
+                item["group"] in self.bank_hits
+                and self.bank_hashes
+                and content_hash(item["pixels"]) in self.bank_hashes
+            ):
+                self.bank_hits[item["group"]].append(item["image"])
         for item in batch["errors"]:
             self.errors.append({"image": item["image"], "group": item["group"], "reason": item["error"]})
             logger.error("skipped: %s", item["error"])
@@ -183,45 +199,13 @@ class AuditHandler:
                 if self.groups[group]
             },
             "feature_space": self.network.description,
-            "copies": self._copies(),
+            "copies": search_copies(self.groups, self.bank, self.bank_hits),
             "skipped": self.errors,
             "settings": self.settings,
         }
 
     def _group(self, name: str) -> Any:
         return self.real_of_bank if name == "real" and self.real_of_bank is not None else self.groups[name]
-
-    def _copies(self) -> dict[str, Any]:
-        training, real = self.groups["training"], self.groups["real"]
-        references = training if len(training) else real
-        if not len(references):
-            return {}
-        held_out = real.thumbnails.get_buffer() if len(training) and len(real) else None
-        result: dict[str, Any] = {"against": references.group, "n_reference": len(references)}
-        for name in ("synthetic", "recalibrated"):
-            if not len(self.groups[name]):
-                continue
-            found = copy_check(self.groups[name].thumbnails.get_buffer(), references.thumbnails.get_buffer(), held_out)
-            order = found["correlation"].argsort(descending=True, stable=True)[:5].tolist()
-            closest = sorted({*order, *found["suspects"][:20]}, key=lambda i: -float(found["correlation"][i]))
-            result[name] = {
-                "n": len(self.groups[name]),
-                "suspects": len(found["suspects"]),
-                "threshold": found["threshold"],
-                "held_out_maximum": found["held_out_maximum"],
-                "held_out_median": found["held_out_median"],
-                "median": float(found["correlation"].median()),
-                "closest": [
-                    {
-                        "image": self.groups[name].items[i]["image"],
-                        "nearest": references.items[int(found["nearest"][i])]["image"],
-                        "correlation": float(found["correlation"][i]),
-                        "suspect": i in found["suspects"],
-                    }
-                    for i in closest
-                ],
-            }
-        return result
 
     def exit(self) -> None:
         """End the program with a code that tells skipped images, after everything was written.
@@ -232,16 +216,6 @@ class AuditHandler:
         if self.errors:
             logger.error("audit: %d of %d images were skipped; metrics.json lists them", len(self.errors), self.total)
             raise SystemExit(EXIT_SOME_FAILED)
-
-
-def _bank_spectra(bank_path: str | None) -> tuple[BankSpectra, int]:
-    # the bank brings in retrieval and its dependencies, which an audit of images does without
-    from frerec.shr.bank import ReferenceBank
-
-    if not bank_path:
-        raise FreRecError("real_dir, datalist and bank_path are all empty: there is nothing real to hold against.")
-    bank = ReferenceBank.open(bank_path)
-    return BankSpectra(bank.profiles), bank.info.n_rings
 
 
 def _common_rings(dataset: AuditDataset, most: int = 256) -> int:

@@ -197,17 +197,26 @@ def _features(comparisons: Mapping[str, Any], after: str) -> Verdict | None:
 def _copies(copies: Mapping[str, Any]) -> Verdict | None:
     question = "Are outputs copies of real images that were learnt from?"
     groups = [copies[name] for name in ("synthetic", "recalibrated") if name in copies]
+    bank = copies.get("bank")
+    hits = len({*bank["synthetic"], *bank["recalibrated"]}) if bank else 0
+    identical = f" {hits} are identical to one of the {bank['n']} images of the reference bank." if bank else ""
     if not groups:
-        return None
+        found = ("look at them", "bad") if hits else ("none identical", "fair")
+        return Verdict(question, *found, identical.strip() + " Near copies need images.") if bank else None
     suspects = max(group["suspects"] for group in groups)
     first = groups[0]
-    against = "training images" if copies["against"] == "training" else "real images (no training images were given)"
+    against = {
+        "training": "training images",
+        "bank": "images of the reference bank",
+        "real": "real images (no training images were given)",
+    }[copies["against"]]
     closest = max(group["closest"][0]["correlation"] for group in groups)
     sentence = f"{suspects} of {first['n']} come suspiciously close to one of {copies['n_reference']} {against}; "
     sentence += f"the closest correlates {closest:.3f}, suspects from {first['threshold']:.3f}"
     if first["held_out_maximum"] is not None:
         sentence += f"; the closest held-out real image {first['held_out_maximum']:.3f}"
-    return Verdict(question, "look at them" if suspects else "no sign", "bad" if suspects else "good", sentence + ".")
+    answer, tone = ("look at them", "bad") if suspects or hits else ("no sign", "good")
+    return Verdict(question, answer, tone, f"{sentence}.{identical}")
 
 
 def _sound(comparisons: Mapping[str, Any]) -> Verdict:
