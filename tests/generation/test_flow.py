@@ -23,6 +23,7 @@ def small(steps: int = 4, guidance: float = 1.5) -> LatentGenerator:
         n_components=3,
         steps=steps,
         guidance=guidance,
+        temperature=1.0,
     ).eval()
 
 

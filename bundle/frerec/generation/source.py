@@ -61,10 +61,19 @@ class GaussianSource(nn.Module):
         self.residual.copy_(rest.sqrt())
         return self
 
-    def forward(self, count: int, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Draw ``count`` latents (count, C, H, W); with a CPU ``generator`` the same on every device."""
+    def forward(self, count: int, generator: torch.Generator | None = None, temperature: float = 1.0) -> torch.Tensor:
+        """Draw latents.
+
+        Args:
+            count: how many.
+            generator: CPU generator, for the same draw on every device; None for the device's own.
+            temperature: scale of the residual noise; 1 for the fitted distribution.
+
+        Returns:
+            (count, C, H, W).
+        """
         device = self.mean.device
         drawn_on = "cpu" if generator is not None else device
         weights = torch.randn(count, len(self.components), generator=generator, device=drawn_on).to(device)
         rest = torch.randn(count, *self.mean.shape, generator=generator, device=drawn_on).to(device)
-        return self.mean + torch.einsum("nk,kchw->nchw", weights, self.components) + self.residual * rest
+        return self.mean + torch.einsum("nk,kchw->nchw", weights, self.components) + temperature * self.residual * rest
