@@ -17,7 +17,7 @@ from frerec.evaluation.study.training import Part, Schedule, Trained, train_clas
 @pytest.fixture(scope="module")
 def parts(pictures: Any, picture_loader: Any) -> list[Part]:
     def read(split: str) -> Part:
-        rows = pictures(split, 24)
+        rows = pictures(split, 24, contrast=0.2)
         images = torch.stack([picture_loader(row)["image"] for row in rows])
         return Part(images.half(), torch.tensor([int(row["label"][-1]) for row in rows]))
 
