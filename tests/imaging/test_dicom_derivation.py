@@ -120,7 +120,8 @@ def test_uids_depend_on_input_weights_and_settings_alone(header: Dataset) -> Non
 
 
 def test_an_object_without_identity_gets_one(header: Dataset) -> None:
-    keywords = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "SeriesNumber", "InstanceNumber", "PatientID")
+    uids = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+    keywords = (*uids, "SeriesNumber", "InstanceNumber", "PatientID")
     for keyword in (*keywords, "ImageType", "SeriesDescription"):
         delattr(header, keyword)
     new, warnings = derived(header)

@@ -37,7 +37,8 @@ def test_a_picture_with_our_text_declares_its_origin(tmp_path: Path) -> None:
 def test_a_sidecar_declares_it_too_and_nonsense_is_ignored(tmp_path: Path) -> None:
     Image.fromarray(VALUES).save(tmp_path / "s.png")
     assert declared_origin(source_of(tmp_path / "s.png")) == (False, None)
-    for text, found in (("{broken", False), ("[1]", False), ('{"synthetic": "yes"}', False), ('{"synthetic": true}', True)):
+    texts = {"{broken": False, "[1]": False, '{"synthetic": "yes"}': False, '{"synthetic": true}': True}
+    for text, found in texts.items():
         (tmp_path / "s.png.json").write_text(text)
         assert declared_origin(source_of(tmp_path / "s.png"))[0] is found
     bad = {"synthetic": True, "generator": {"manufacturer": "x" * 99}}

@@ -49,12 +49,6 @@ def test_any_picture_comes_back_with_its_text(array: np.ndarray) -> None:
         assert image.text["Software"].startswith("FreRec ")
 
 
-def deep_colour(path: Path, array: np.ndarray) -> None:
-    height, width, planes = array.shape
-    with path.open("wb") as stream:
-        png.Writer(width, height, greyscale=False, alpha=planes == 4, bitdepth=16).write(stream, array.reshape(height, -1))
-
-
 @pytest.mark.parametrize("planes", [1, 2, 3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_png_keeps_depth_colour_and_alpha(tmp_path: Path, recalibrate: Run, planes: int, dtype: type) -> None:

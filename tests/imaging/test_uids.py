@@ -30,7 +30,7 @@ def test_a_known_identity_stays_what_it_is() -> None:
     # Outputs already in an archive are found again only if this never changes.
     assert derived_uid("instance", "1.2.3", "{}") == "2.25.310965478643822281465852910217971780787"
     assert derived_uid("series", "1.2.3", "{}") != derived_uid("instance", "1.2.3", "{}")
-    assert IMPLEMENTATION_CLASS_UID == derived_uid("implementation class")
+    assert derived_uid("implementation class") == IMPLEMENTATION_CLASS_UID
 
 
 @pytest.mark.parametrize(
