@@ -21,6 +21,9 @@ METHODS: dict[str, Callable[[ReferenceBank], Similarity]] = {
     "ssim_centred": lambda bank: SSIMSimilarity(bank, centred=True),
 }
 
+#: The short list is never shorter: the first few of a large bank are decided by less than the estimate's error.
+LEAST_LISTED = 200
+
 
 class Retriever:
     """The ``top_k`` images of a reference bank most similar to a query; an image never finds itself.
@@ -40,7 +43,7 @@ class Retriever:
         bank: the reference bank.
         method: one of the above.
         top_k: how many to return.
-        short_list: length of the short list that is ranked densely, in multiples of ``top_k``.
+        short_list: length of the short list that is ranked densely, in multiples of ``top_k``; at least 200 images.
 
     Raises:
         ConfigError: unknown method, one the bank's kind does not allow, or ``top_k`` exceeds the bank.
@@ -87,7 +90,8 @@ class Retriever:
         self._require(int(usable.sum()))
         batch = self._fitted(slices_as_batch(x, self.bank.info.spatial_dims))
         estimate = torch.where(usable, self._similarity.estimate(batch), -torch.inf)
-        listed = _ranked(estimate)[: min(round(self.short_list * self.top_k), int(usable.sum()))].sort().values
+        length = min(max(round(self.short_list * self.top_k), LEAST_LISTED), int(usable.sum()))
+        listed = _ranked(estimate)[:length].sort().values
         exact = self._similarity.exact(batch, listed)
         scores = estimate[listed] if exact is None else exact
         order = _ranked(scores)[: self.top_k]

@@ -10,7 +10,7 @@ import torch
 from frerec.shr.bank import ReferenceBank
 from frerec.shr.descriptor import blur_direction, descriptor
 from frerec.shr.prediction import BlurFreeSpace, ridge
-from frerec.shr.ssim import ssim
+from frerec.shr.ssim import SSIMQuery
 from frerec.shr.windows import block_means, local_moments, strided_ssim
 
 
@@ -72,7 +72,7 @@ class SSIMSimilarity:
     #: Images of the bank in memory at a time.
     CHUNK = 256
     #: Pairs of images compared densely at a time; few, so that the maps stay in the processor's cache.
-    PAIRS = 4
+    PAIRS = 8
     #: Images of the bank that the mean score is taken over.
     ANCHORS = 128
     #: Slices that stand for a volume.
@@ -94,12 +94,12 @@ class SSIMSimilarity:
 
     def exact(self, batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
         """Dense SSIM with some bank images, float64 (n,)."""
-        queries = block_means(self._slices(batch), self._block)
+        queries = [SSIMQuery(x, self._dims) for x in block_means(self._slices(batch), self._block).split(1)]
         scores = torch.zeros(len(indices), dtype=torch.float64)
         for start in range(0, len(indices), self.PAIRS):
             some = slice(start, start + self.PAIRS)
             images = block_means(self._bank.pixels(indices[some]), self._block)
-            scores[some] = torch.stack([ssim(query, images, self._dims) for query in queries.unsqueeze(1)]).mean(0)
+            scores[some] = torch.stack([query(images) for query in queries]).mean(0)
         return scores - self._offset[indices]
 
     def _slices(self, batch: torch.Tensor) -> torch.Tensor:

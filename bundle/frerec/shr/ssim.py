@@ -1,9 +1,10 @@
 """Structural similarity of one image with many: the exact dense index.
 
 Gaussian window of 11 pixels and sigma 1.5, biased local covariances, constants (0.01 L)^2 and (0.03 L)^2, mean
-over the window positions that lie wholly inside the image and over channels. That is scikit-image's
-``structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)``, which computes a padded
-map and crops 5 pixels on each side, MONAI's ``SSIMMetric`` and torchmetrics' ``structural_similarity_index_measure``.
+over the window positions that lie wholly inside the image and over channels. That is the mean of scikit-image's
+``structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)``, which crops its map by
+5 pixels on each side, and of MONAI's ``SSIMMetric``. torchmetrics' ``structural_similarity_index_measure`` has the
+same map but averages over the border as well, where windows look at reflected pixels.
 
 Source: Z. Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE Trans.
 Image Process. 13 (2004).
@@ -63,6 +64,62 @@ def local_mean(x: torch.Tensor, spatial_dims: int) -> torch.Tensor:
     return x
 
 
+class SSIMQuery:
+    """Images whose own share of SSIM is computed once, to be compared with many others.
+
+    Args:
+        x: (B, C, *spatial), real; B is 1 to compare one image with batches.
+        spatial_dims: 2 or 3.
+        data_range: difference of the largest and smallest possible value.
+
+    Raises:
+        FreRecError: the image is smaller than the window.
+    """
+
+    def __init__(self, x: torch.Tensor, spatial_dims: int, data_range: float = 1.0) -> None:
+        check_window(x.shape[-spatial_dims:])
+        # Local variances are differences of squares: taking out a constant first keeps their digits.
+        self._dims, self._shift, self._shape = spatial_dims, 0.5 * data_range, tuple(x.shape)
+        self._c1, self._c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
+        self._x = x.to(torch.promote_types(x.dtype, torch.float32)) - self._shift
+        self._mean, square = local_mean(torch.stack([self._x, self._x * self._x]), spatial_dims).unbind(0)
+        self._variance = square - self._mean * self._mean
+
+    def __call__(self, y: torch.Tensor) -> torch.Tensor:
+        """Compare with others.
+
+        Args:
+            y: (B, C, *spatial), of the same range.
+
+        Returns:
+            float64 (B,): mean SSIM, at most 1. The maps are computed in the precision of ``x``, float32 at least.
+
+        Raises:
+            FreRecError: another shape than the query's.
+        """
+        if tuple(y.shape[1:]) != self._shape[1:] or self._shape[0] not in (1, len(y)):
+            raise FreRecError(f"SSIM needs images of one shape, got {self._shape} and {tuple(y.shape)}. Resize one.")
+        # slab by slab, so that the maps of a slab stay in the processor's cache
+        total = torch.zeros(len(y), dtype=torch.float64, device=y.device)
+        for start in range(0, self._mean.shape[-self._dims], _BLOCK):
+            total += self._slab(y, start).flatten(1).sum(1, dtype=torch.float64)
+        return total / self._mean[0].numel()
+
+    def _slab(self, y: torch.Tensor, start: int) -> torch.Tensor:
+        """The SSIM map of the window positions from ``start`` along the first spatial axis, at most _BLOCK of them."""
+        axis = -self._dims
+        count = min(_BLOCK, self._mean.shape[axis] - start)
+        x = self._x.narrow(axis, start, count + WINDOW - 1)
+        y = y.narrow(axis, start, count + WINDOW - 1).to(x.dtype) - self._shift
+        mean_x, variance_x = (v.narrow(axis, start, count) for v in (self._mean, self._variance))
+        mean_y, square, product = local_mean(torch.stack([y, y * y, x * y]), self._dims).unbind(0)
+        variance = square.addcmul_(mean_y, mean_y, value=-1).add_(variance_x).add_(self._c2)
+        covariance = product.addcmul_(mean_x, mean_y, value=-1).mul_(2).add_(self._c2)
+        level_x, level_y = mean_x + self._shift, mean_y.add_(self._shift)
+        numerator = (level_x * level_y).mul_(2).add_(self._c1).mul_(covariance)
+        return numerator.div_(level_y.square_().add_(level_x * level_x).add_(self._c1).mul_(variance))
+
+
 def ssim(x: torch.Tensor, y: torch.Tensor, spatial_dims: int, data_range: float = 1.0) -> torch.Tensor:
     """Dense Gaussian SSIM of pairs of images.
 
@@ -73,28 +130,12 @@ def ssim(x: torch.Tensor, y: torch.Tensor, spatial_dims: int, data_range: float 
         data_range: difference of the largest and smallest possible value.
 
     Returns:
-        float64 (B,): mean SSIM, at most 1. The maps are computed in the inputs' precision, float32 at least.
+        float64 (B,): mean SSIM, at most 1. The maps are computed in the precision of ``x``, float32 at least.
 
     Raises:
         FreRecError: shapes differ, or the image is smaller than the window.
     """
-    if x.shape[1:] != y.shape[1:] or x.ndim != spatial_dims + 2:
-        raise FreRecError(f"SSIM needs images of one shape, got {tuple(x.shape)} and {tuple(y.shape)}. Resize one.")
-    check_window(x.shape[-spatial_dims:])
-    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
-    # Local variances are differences of squares: taking out a constant first keeps their digits.
-    shift = 0.5 * data_range
-    x, y = x.to(dtype) - shift, y.to(dtype) - shift
-    c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-    mu_x, mu_y = local_mean(x, spatial_dims), local_mean(y, spatial_dims)
-    var_x = local_mean(x * x, spatial_dims) - mu_x * mu_x
-    var_y = local_mean(y * y, spatial_dims) - mu_y * mu_y
-    cov = local_mean(x * y, spatial_dims) - mu_x * mu_y
-    mu_x, mu_y = mu_x + shift, mu_y + shift
-    luminance = (2 * mu_x * mu_y + c1) / (mu_x * mu_x + mu_y * mu_y + c1)
-    values = luminance * (2 * cov + c2) / (var_x + var_y + c2)
-    # summed in double precision, so that the number of threads does not show
-    return values.flatten(1).mean(1, dtype=torch.float64)
+    return SSIMQuery(x, spatial_dims, data_range)(y)
 
 
 def check_window(shape: Sequence[int]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pydicom
 from tqdm import tqdm
 
-from frerec.errors import ConfigError
+from frerec.errors import ConfigError, FreRecError
 from frerec.imaging.datalist import read_datalist
 from frerec.imaging.source import Source
 from frerec.shr.bank import ReferenceBank
@@ -21,7 +21,7 @@ from frerec.shr.statistics import content_hash
 from frerec.workflow import series
 from frerec.workflow.folder import FolderDataset, LoadedItem
 from frerec.workflow.items import FolderItem, find_items
-from frerec.workflow.outcome import DONE, IGNORED, SKIPPED, UNCHANGED, exit_code
+from frerec.workflow.outcome import DONE, FAILED, IGNORED, SKIPPED, UNCHANGED, exit_code, explain
 from frerec.workflow.quiet import quiet_libraries
 
 
@@ -148,10 +148,12 @@ class BankBuilding:
                 return UNCHANGED
             self.builder.add(image.as_tensor() if hasattr(image, "as_tensor") else image, self._group(loaded, patients))
             self._hashes.add(fingerprint)
+        except FreRecError as error:
+            reason, remedy = explain(error)
+            return loaded.finish(SKIPPED, reason=reason, remedy=remedy).status
         except Exception as error:
-            # whatever the size or values of one image lead to, the others are worth having
-            loaded.fail(error)
-            return SKIPPED
+            # whatever else one image leads to, the others are worth having
+            return loaded.fail(error).status
         return DONE
 
     def _group(self, loaded: LoadedItem, patients: dict[str, str]) -> int:
@@ -172,7 +174,13 @@ class BankBuilding:
         return self.bank
 
 
-_WORDS = {DONE: "images added", UNCHANGED: "there already", SKIPPED: "skipped", IGNORED: "other files passed over"}
+_WORDS = {
+    DONE: "images added",
+    UNCHANGED: "there already",
+    SKIPPED: "skipped",
+    FAILED: "failed",
+    IGNORED: "other files passed over",
+}
 
 
 def _dicom_patient(loaded: LoadedItem) -> str | None:

@@ -1,0 +1,195 @@
+"""Measure retrieval from a reference bank: its speed and recall, or what it finds for sharp and blurred queries.
+
+    python scripts/benchmark_retrieval.py speed --datalist <chest_xray>/manifest.csv
+    python scripts/benchmark_retrieval.py bias --datalist <chest_xray>/manifest.csv
+
+``speed`` makes a bank of augmented copies of the training images (flips, small rotations, scalings, shifts and
+intensity changes), and compares the retriever with scoring every pair by MONAI and by torchmetrics. Those are timed
+on some pairs and extrapolated. ``bias`` uses the training images as the bank and test images as queries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.metrics import SSIMMetric
+from scipy.ndimage import affine_transform, gaussian_filter
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
+
+from frerec.imaging.datalist import read_datalist
+from frerec.imaging.intensity import NormalizeRange
+from frerec.imaging.loader import LoadMedicalImage
+from frerec.shr.bank import ReferenceBank
+from frerec.shr.retrieval import METHODS, Retriever
+from frerec.shr.ssim import ssim
+
+SIGMAS = (1.0, 2.0)
+
+
+def load(datalist: Path, split: str, limit: int | None = None) -> torch.Tensor:
+    """Images of a split, float32 (N, C, H, W) in [0, 1]."""
+    read, normalize = LoadMedicalImage(), NormalizeRange()
+    rows = read_datalist(datalist, split=split)[:limit]
+    return torch.stack([normalize(read(row["image"])).as_tensor() for row in rows])
+
+
+def augmented(images: torch.Tensor, count: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """The images, then changed copies of them, ``count`` in all."""
+    random = np.random.default_rng(seed)
+    centre = (np.array(images.shape[2:]) - 1) / 2
+    for i in range(count):
+        image = images[i % len(images)].numpy()
+        if i < len(images):
+            yield image
+            continue
+        if random.random() < 0.5:
+            image = image[:, :, ::-1]
+        angle, scale = np.deg2rad(random.uniform(-7, 7)), random.uniform(0.85, 1.05)
+        turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        offset = centre - turn @ centre + random.uniform(-10, 10, 2)
+        gamma, gain, lift = np.exp(random.uniform(-0.25, 0.25)), random.uniform(0.85, 1.1), random.uniform(-0.05, 0.05)
+        moved = np.stack([affine_transform(c, turn, offset, order=1, mode="nearest") for c in image])
+        yield np.clip(np.clip(moved, 0, 1) ** gamma * gain + lift, 0, 1)
+
+
+def timed(function: Callable[[], object], repeats: int) -> tuple[float, float]:
+    """Wall-clock and processor seconds per call, after one call to warm up."""
+    function()
+    wall, processor = time.perf_counter(), time.process_time()
+    for _ in range(repeats):
+        function()
+    return (time.perf_counter() - wall) / repeats, (time.process_time() - processor) / repeats
+
+
+def scorer(name: str) -> Callable[[torch.Tensor, torch.Tensor], object]:
+    """Mean SSIM of images (B, C, H, W) by one of three implementations."""
+    if name == "MONAI":
+        return SSIMMetric(spatial_dims=2)
+    if name == "torchmetrics":
+        from torchmetrics.functional.image import structural_similarity_index_measure
+
+        return lambda x, y: structural_similarity_index_measure(x, y, data_range=1.0)
+    return lambda x, y: ssim(x, y, 2)
+
+
+def brute_force_costs(query: torch.Tensor, images: torch.Tensor, size: int) -> dict[str, float]:
+    """Print what SSIM of every pair costs; processor seconds a pair by name."""
+    print("\nSSIM of every pair | wall ms a pair | CPU ms a pair | CPU s a query, extrapolated\n---|---|---|---")
+    costs, chunks = {}, images.split(4)
+    for name in ("MONAI", "torchmetrics", "ours, dense"):
+        try:
+            score = scorer(name)
+        except (ImportError, RuntimeError) as error:
+            print(f"{name} | cannot be imported ({error}) | |")
+            continue
+        wall, processor = timed(lambda: [score(query.expand_as(chunk), chunk) for chunk in chunks], 1)  # noqa: B023
+        costs[name] = processor / len(images)
+        cells = [f"{wall / len(images) * 1e3:.2f}", f"{costs[name] * 1e3:.2f}", f"{costs[name] * size:.1f}"]
+        print(name, *cells, sep=" | ", flush=True)
+    return costs
+
+
+def recall(find: Retriever, queries: torch.Tensor, truth: list[torch.Tensor]) -> str:
+    """Share of the dense nearest images that the retriever finds, mean and worst query."""
+    shares = []
+    for query, scores in zip(queries, truth, strict=True):
+        wanted = set(scores.topk(find.top_k).indices.tolist())
+        shares.append(len(wanted & set(find(query)[0].tolist())) / find.top_k)
+    return f"{np.mean(shares):.4f} (worst {min(shares):.3f})"
+
+
+def speed(arguments: argparse.Namespace) -> None:
+    train = load(arguments.datalist, "train")
+    queries = load(arguments.datalist, "test")[:: max(1, 200 // arguments.queries)][: arguments.queries]
+    size = arguments.bank_size
+    with tempfile.TemporaryDirectory(dir=arguments.work_dir) as folder:
+        path = Path(folder) / "bank.safetensors"
+        bank = ReferenceBank.build(augmented(train, size), path, kind="pixels")
+        wall, _ = timed(lambda: ReferenceBank.open(path), 1)
+        print(f"{bank}\n{path.stat().st_size / 1e6:.0f} MB, opened and verified in {wall:.2f} s")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        costs = brute_force_costs(queries[:1], bank.pixels(slice(0, arguments.pairs)), size)
+        truth = [
+            torch.cat([ssim(q[None], bank.pixels(slice(i, i + 4)), 2) for i in range(0, size, 4)]) for q in queries
+        ]
+        print("\nretriever | K | wall s a query | CPU s a query | k pairs/s (CPU) | x MONAI | x torchmetrics | recall")
+        print("---|---|---|---|---|---|---|---")
+        runs = [("ssim", k, f) for k in arguments.top_ks for f in arguments.short_lists]
+        for method, top_k, short_list in [*runs, *((m, max(arguments.top_ks), 3.0) for m in METHODS if m != "ssim")]:
+            find = Retriever(bank, method, top_k, short_list)
+            wall, processor = timed(lambda: find(queries[0]), arguments.repeats)  # noqa: B023
+            ratios = [f"{costs[n] * size / processor:.0f}" if n in costs else "-" for n in ("MONAI", "torchmetrics")]
+            name = f"{method}, short list {short_list:g}K" if method.startswith("ssim") else method
+            cells = [name, top_k, f"{wall:.3f}", f"{processor:.3f}", f"{size / processor / 1e3:.0f}", *ratios]
+            print(*cells, recall(find, queries, truth) if method == "ssim" else "-", sep=" | ", flush=True)
+    now = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"\nlargest memory: {peak / 1e6:.2f} GB after building, {now / 1e6:.2f} GB after retrieval")
+
+
+def bias(arguments: argparse.Namespace) -> None:
+    bank = ReferenceBank.build(load(arguments.datalist, "train"), kind="pixels")
+    queries = load(arguments.datalist, "test", arguments.queries)
+    high = bank.frequencies >= arguments.mask_ratio
+    profiles, own = bank.profiles[..., high], ReferenceBank.build(queries).profiles[..., high]
+    versions = {0.0: queries} | {
+        s: torch.from_numpy(gaussian_filter(queries.numpy(), (0, 0, s, s), mode="reflect")) for s in SIGMAS
+    }
+    power, own_power = profiles.mean((1, 2)), own.mean((1, 2))
+    print(f"{len(bank)} bank images, {len(queries)} queries, high band: radius >= {arguments.mask_ratio}")
+    print(f"log10 high-band power over real images: standard deviation {own_power.std():.3f}")
+    found = {}
+    largest = max(arguments.top_ks)
+    random = torch.Generator().manual_seed(0)
+    for method in METHODS:
+        # the dense ranking of the largest K is enough here, and takes a third of the time
+        find = Retriever(bank, method, largest, short_list=1)
+        found[method] = {s: torch.stack([find(q)[0] for q in batch]) for s, batch in versions.items()}
+    found["random"] = {
+        s: torch.stack([torch.randperm(len(bank), generator=random)[:largest] for _ in queries]) for s in versions
+    }
+    for top_k in arguments.top_ks:
+        print(f"\nK = {top_k}: high-band log10 power, and error of the retrieved high-band profile\n")
+        titles = [f"shift, blur {s}" for s in SIGMAS]
+        print("method", "found - own", *titles, "error of mean", "of one drawn", sep=" | ")
+        print("---|" * (3 + len(SIGMAS)) + "---")
+        for method, by_blur in found.items():
+            indices = by_blur[0.0][:, :top_k]
+            sharp = power[indices].mean(1)
+            shifts = [(power[by_blur[s][:, :top_k]].mean(1) - sharp).mean() for s in SIGMAS]
+            chosen = profiles[indices]
+            of_mean = (chosen.mean(1) - own).abs().mean()
+            of_one = (chosen - own.unsqueeze(1)).abs().mean()
+            signed = [f"{value:+.3f}" for value in [(sharp - own_power).mean(), *shifts]]
+            print(method, *signed, f"{of_mean:.3f}", f"{of_one:.3f}", sep=" | ", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["speed", "bias"])
+    parser.add_argument("--datalist", type=Path, required=True, help="CSV with image and split (train, test)")
+    parser.add_argument("--queries", type=int, default=None, help="test images used; 5 for speed, 40 for bias")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--bank_size", type=int, default=10_000)
+    parser.add_argument("--top_ks", type=int, nargs="+", default=[50, 200])
+    parser.add_argument("--short_lists", type=float, nargs="+", default=[2.0, 3.0])
+    parser.add_argument("--pairs", type=int, default=64, help="pairs that brute force is timed on")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--mask_ratio", type=float, default=0.25)
+    parser.add_argument("--work_dir", type=Path, default=None, help="where the bank is put for the time of the run")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    arguments.queries = arguments.queries or {"speed": 5, "bias": 40}[arguments.what]
+    {"speed": speed, "bias": bias}[arguments.what](arguments)
+
+
+if __name__ == "__main__":
+    main()
