@@ -45,7 +45,7 @@ def put_pixels(dataset: Dataset, pixels: StoredPixels) -> None:
         _remove(dataset, (*_PALETTE_KEYWORDS, "PaletteColorLookupTableUID"))
         if array.dtype == np.uint16:
             # Tables may have 16 bits, RGB in most objects only 8 (ultrasound: PS3.3 C.8.5.6): the upper byte.
-            array, bits = (array >> 8).astype(np.uint8), 8
+            array, bits = np.right_shift(array.astype(np.uint16), 8).astype(np.uint8), 8
     _remove(dataset, (*_PIXEL_KEYWORDS, *_ENCODING_KEYWORDS))
     dataset.SamplesPerPixel = array.shape[-1] if colour else 1
     dataset.PhotometricInterpretation = pixels.photometric
