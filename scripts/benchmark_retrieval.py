@@ -1,17 +1,18 @@
-"""Measure retrieval from a reference bank: its speed and recall, or what it finds for sharp and blurred queries.
+"""Measure a reference bank: speed and recall of retrieval, what it finds, and what the bank reveals.
 
     python scripts/benchmark_retrieval.py speed --datalist <chest_xray>/manifest.csv
     python scripts/benchmark_retrieval.py bias --datalist <chest_xray>/manifest.csv
+    python scripts/benchmark_retrieval.py reveals --datalist <chest_xray>/manifest.csv --columns label view
 
 ``speed`` makes a bank of augmented copies of the training images (flips, small rotations, scalings, shifts and
 intensity changes), and compares the retriever with scoring every pair by MONAI and by torchmetrics. Those are timed
-on some pairs and extrapolated. ``bias`` uses the training images as the bank and test images as queries.
+on some pairs and extrapolated. ``bias`` uses the training images as the bank and test images as queries, sharp and
+blurred. ``reveals`` guesses columns of the datalist, and which images are of one patient, from a statistics bank.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import tempfile
 import time
@@ -22,6 +23,11 @@ import numpy as np
 import torch
 from monai.metrics import SSIMMetric
 from scipy.ndimage import affine_transform, gaussian_filter
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
 
@@ -70,6 +76,13 @@ def timed(function: Callable[[], object], repeats: int) -> tuple[float, float]:
     return (time.perf_counter() - wall) / repeats, (time.process_time() - processor) / repeats
 
 
+def private_memory() -> str:
+    """Memory of this process that is no mapped file, where the system tells."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((f"{int(line.split()[1]) / 1e3:.0f} MB" for line in lines if line.startswith("RssAnon")), "unknown")
+
+
 def scorer(name: str) -> Callable[[torch.Tensor, torch.Tensor], object]:
     """Mean SSIM of images (B, C, H, W) by one of three implementations."""
     if name == "MONAI":
@@ -116,7 +129,7 @@ def speed(arguments: argparse.Namespace) -> None:
         bank = ReferenceBank.build(augmented(train, size), path, kind="pixels")
         wall, _ = timed(lambda: ReferenceBank.open(path), 1)
         print(f"{bank}\n{path.stat().st_size / 1e6:.0f} MB, opened and verified in {wall:.2f} s")
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = private_memory()
         costs = brute_force_costs(queries[:1], bank.pixels(slice(0, arguments.pairs)), size)
         truth = [
             torch.cat([ssim(q[None], bank.pixels(slice(i, i + 4)), 2) for i in range(0, size, 4)]) for q in queries
@@ -131,8 +144,7 @@ def speed(arguments: argparse.Namespace) -> None:
             name = f"{method}, short list {short_list:g}K" if method.startswith("ssim") else method
             cells = [name, top_k, f"{wall:.3f}", f"{processor:.3f}", f"{size / processor / 1e3:.0f}", *ratios]
             print(*cells, recall(find, queries, truth) if method == "ssim" else "-", sep=" | ", flush=True)
-    now = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"\nlargest memory: {peak / 1e6:.2f} GB after building, {now / 1e6:.2f} GB after retrieval")
+        print(f"\nprivate memory: {before} with the bank open, {private_memory()} after all retrieval")
 
 
 def bias(arguments: argparse.Namespace) -> None:
@@ -172,10 +184,45 @@ def bias(arguments: argparse.Namespace) -> None:
             print(method, *signed, f"{of_mean:.3f}", f"{of_one:.3f}", sep=" | ", flush=True)
 
 
+def reveals(arguments: argparse.Namespace) -> None:
+    rows = read_datalist(arguments.datalist, split="train")
+    bank = ReferenceBank.build(load(arguments.datalist, "train"))
+    # all there is in a statistics bank, but for the fingerprint
+    rings = np.nan_to_num(bank.tensors["ring_statistics"][..., 1:]).reshape(len(bank), -1)
+    rings[:, ::3] = np.log10(np.maximum(rings[:, ::3], 1e-14))
+    features = np.hstack([bank.tensors["descriptors"], rings])
+    print(f"{bank}: {bank.tensors['ring_statistics'][0].size + bank.tensors['descriptors'][0].size} numbers an image")
+    for column in arguments.columns:
+        values = np.array([row[column] for row in rows])
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=5000))
+        folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
+        groups = [row.get("patient") or str(i) for i, row in enumerate(rows)]
+        chance = cross_val_predict(model, features, values, groups=groups, cv=folds, method="predict_proba")
+        names = np.unique(values)
+        score = (
+            roc_auc_score(values == names[1], chance[:, 1])
+            if len(names) == 2
+            else roc_auc_score(values, chance, multi_class="ovr")
+        )
+        print(f"{column} guessed from the bank alone, 5-fold AUC: {score:.3f} ({', '.join(names)})")
+    if not all(row.get("patient") for row in rows):
+        return
+    patients = np.array([row["patient"] for row in rows])
+    z = (features - features.mean(0)) / features.std(0).clip(min=1e-9)
+    distance = np.linalg.norm(z[:, None] - z[None], axis=2)
+    np.fill_diagonal(distance, np.inf)
+    same = (patients[:, None] == patients[None]) & ~np.eye(len(rows), dtype=bool)
+    linked = same.any(1)
+    nearest = same[np.flatnonzero(linked), distance[linked].argmin(1)].mean()
+    by_chance = same[linked].mean()
+    print(f"nearest image is of the same patient: {nearest:.3f} of {linked.sum()} images (by chance {by_chance:.4f})")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["speed", "bias"])
+    parser.add_argument("what", choices=["speed", "bias", "reveals"])
     parser.add_argument("--datalist", type=Path, required=True, help="CSV with image and split (train, test)")
+    parser.add_argument("--columns", nargs="+", default=["label"], help="columns of the datalist to guess")
     parser.add_argument("--queries", type=int, default=None, help="test images used; 5 for speed, 40 for bias")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--bank_size", type=int, default=10_000)
@@ -187,8 +234,8 @@ def main() -> None:
     parser.add_argument("--work_dir", type=Path, default=None, help="where the bank is put for the time of the run")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    arguments.queries = arguments.queries or {"speed": 5, "bias": 40}[arguments.what]
-    {"speed": speed, "bias": bias}[arguments.what](arguments)
+    arguments.queries = arguments.queries or (5 if arguments.what == "speed" else 40)
+    {"speed": speed, "bias": bias, "reveals": reveals}[arguments.what](arguments)
 
 
 if __name__ == "__main__":
