@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--mask_ratios", type=float, nargs="+", default=[0.25])
     parser.add_argument("--top_k", type=int, default=50)
     parser.add_argument("--bands", type=int, default=None)
-    parser.add_argument("--method", default="profile")
+    parser.add_argument("--method", default="random")
     parser.add_argument("--limit", type=int, default=10_000, help="at most this many images a side")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output", type=Path, default=Path("sweep"), help="folder for sweep.json and sweep.md")

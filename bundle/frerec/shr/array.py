@@ -85,7 +85,7 @@ class StatisticalHighFrequencyReplacement(Transform):
         strength: float = 0.3,
         mode: str = "replace",
         sampling: str = "image",
-        method: str = "profile",
+        method: str = "random",
         seed: int = 0,
     ) -> None:
         if not 0 <= strength <= 1:

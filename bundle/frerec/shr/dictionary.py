@@ -40,7 +40,7 @@ class StatisticalHighFrequencyReplacementd(MapTransform):
         strength: float = 0.3,
         mode: str = "replace",
         sampling: str = "image",
-        method: str = "profile",
+        method: str = "random",
         seed: int = 0,
         allow_missing_keys: bool = False,
     ) -> None:

@@ -9,16 +9,17 @@ import torch.nn.functional as F
 
 from frerec.errors import ConfigError, FreRecError
 from frerec.shr.bank import ReferenceBank
-from frerec.shr.similarity import DescriptorSimilarity, Similarity, SSIMSimilarity
+from frerec.shr.similarity import DescriptorSimilarity, RandomOrder, Similarity, SSIMSimilarity
 from frerec.shr.statistics import content_hash, slices_as_batch
 
-#: How similar images can be found; the first two need no pixels in the bank.
+#: How references can be found; those named after SSIM need pixels in the bank.
 METHODS: dict[str, Callable[[ReferenceBank], Similarity]] = {
     "descriptor": lambda bank: DescriptorSimilarity(bank, predict=False),
     "profile": lambda bank: DescriptorSimilarity(bank, predict=True),
     "ssim": SSIMSimilarity,
     "ssim_lowpass": lambda bank: SSIMSimilarity(bank, lowpass=True),
     "ssim_centred": lambda bank: SSIMSimilarity(bank, centred=True),
+    "random": RandomOrder,
 }
 
 #: The short list is never shorter: the first few of a large bank are decided by less than the estimate's error.
@@ -30,6 +31,8 @@ class Retriever:
 
     Methods, by name:
 
+    - ``random``: any images. What is drawn from them then owes nothing to the query, and so nothing to a
+      generator's bias at low frequencies; real images pay for it with a profile further from their own. Any bank.
     - ``descriptor``: nearest phase-free description of the low frequencies, blind to blur. Any bank.
     - ``profile``: nearest high-band profile as predicted from that description. Any bank.
     - ``ssim``: the paper's. Needs pixels, as do the following.

@@ -11,6 +11,7 @@ from frerec.shr.bank import ReferenceBank
 from frerec.shr.descriptor import blur_direction, descriptor
 from frerec.shr.prediction import BlurFreeSpace, ridge
 from frerec.shr.ssim import SSIMQuery
+from frerec.shr.statistics import content_hash
 from frerec.shr.windows import block_means, local_moments, strided_ssim
 
 
@@ -49,6 +50,25 @@ class DescriptorSimilarity:
         query = self._space(descriptor(batch, self._info.spatial_dims, self._info.descriptor).mean(0))
         query = query if self._map is None else query @ self._map
         return -(self._table - query).square().mean(1).sqrt()
+
+    def exact(self, batch: torch.Tensor, indices: torch.Tensor) -> None:
+        """The estimate is exact."""
+
+
+class RandomOrder:
+    """No measure at all: an order drawn from the query's content, the same whenever that query comes.
+
+    Args:
+        bank: any bank.
+    """
+
+    def __init__(self, bank: ReferenceBank) -> None:
+        self._count = len(bank)
+
+    def estimate(self, batch: torch.Tensor) -> torch.Tensor:
+        """Uniform numbers in [0, 1)."""
+        generator = torch.Generator().manual_seed(content_hash(batch) & (2**63 - 1))
+        return torch.rand(self._count, dtype=torch.float64, generator=generator)
 
     def exact(self, batch: torch.Tensor, indices: torch.Tensor) -> None:
         """The estimate is exact."""
