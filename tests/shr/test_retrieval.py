@@ -131,7 +131,7 @@ def test_volumes_in_a_bank_of_volumes() -> None:
     noise = random.standard_normal((6, 1, 20, 22, 24))
     volumes = list(np.clip(0.5 + gaussian_filter(noise, (0, 0, 2, 2, 2)), 0, 1))
     bank = ReferenceBank.build(volumes, spatial_dims=3, kind="pixels")
-    for method in METHODS:
+    for method in SIMILARITIES:
         changed = torch.from_numpy(volumes[2]).float() + 0.001 * torch.rand(1, 20, 22, 24)
         assert Retriever(bank, method, top_k=2)(changed)[0][0] == 2
 
