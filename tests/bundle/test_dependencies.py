@@ -22,7 +22,6 @@ IMPORT_NAMES = {
     "PIL": "pillow",
     "png": "pypng",
     "SimpleITK": "simpleitk",
-    "torch_fidelity": "torch-fidelity",
 }
 
 

@@ -216,7 +216,7 @@ class ImposeProfile(Transform):
     """Give stage 2's output exactly the profile that stage 1 drew, keeping its phases.
 
     A restoration network changes ring powers again (it shrinks what it is unsure of); a detector finds that at once.
-    Not in the paper; our choice, measured in docs/evidence.md.
+    Not in the paper; our choice, measured in docs/README.md.
 
     Args:
         mask_ratio: as in :class:`StatisticalHighFrequencyReplacement`.
