@@ -16,6 +16,7 @@ from frerec.errors import ConfigError, FreRecError, InputError
 from frerec.shr.bank import ReferenceBank
 from frerec.shr.bank_builder import BankBuilder
 from frerec.shr.descriptor import DescriptorSettings
+from frerec.shr.statistics import ring_statistics
 from frerec.spectrum.power import radial_power
 
 
@@ -236,6 +237,19 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         ReferenceBank.build(images(1), pixel_dtype="int32")
     with pytest.raises(FreRecError, match="more images than the 1 groups"):
         ReferenceBank.build(images(2), groups=[0])
+
+
+def test_volumes_of_another_anisotropy_are_refused() -> None:
+    first, second, third = images(3, (12, 14, 10))
+    builder = BankBuilder(spatial_dims=3)
+    builder.add(first, spacing=(0.5, 0.5, 1.5))
+    builder.add(second, spacing=(0.9, 0.9, 2.8))
+    with pytest.raises(FreRecError, match=r"spacing is as \(1\.0, 1\.0, 5\.0\).*as \(1\.0, 1\.0, 3\.0\)"):
+        builder.add(third, spacing=(1, 1, 5))
+    info, tensors = builder.finish()
+    assert (info.spacing, len(tensors["group"])) == ((1.0, 1.0, 3.0), 2)
+    wanted = ring_statistics(torch.from_numpy(first), 3, info.n_rings, (1.0, 1.0, 3.0))
+    np.testing.assert_array_equal(tensors["ring_statistics"][0], wanted)
 
 
 def test_header_keeps_every_setting(path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -138,3 +139,15 @@ def test_command_line_from_another_directory(
     bank = ReferenceBank.open(path)
     assert (len(bank), bank.info.kind, bank.info.licence) == (4, "statistics", "CC0")
     assert bank.sha256 in done.stdout
+
+
+def test_volumes_are_measured_with_their_spacing(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    random = np.random.default_rng(0)
+    for i in range(2):
+        volume = nibabel.Nifti1Image(random.random((16, 14, 12)).astype(np.float32), np.diag([1, 1, 2.5, 1]))
+        nibabel.save(volume, tmp_path / "real" / f"{i}.nii.gz")
+    bank = build(tmp_path / "bank.safetensors", tmp_path / "real", spatial_dims=3)
+    assert sorted(bank.info.spacing or ()) == [1.0, 1.0, 2.5]
+    flat = build(tmp_path / "flat.safetensors", tmp_path / "real", spatial_dims=2)
+    assert (flat.info.spacing, len(flat)) == (None, 2)

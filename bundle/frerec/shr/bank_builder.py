@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,31 +51,40 @@ class BankBuilder:
         self.info = info
         self._new = {"kind": kind, "spatial_dims": spatial_dims, "n_rings": n_rings, **settings}
         self._pixel_dtype = pixel_dtype
+        #: 2 or 3.
+        self.spatial_dims = info.spatial_dims if info else spatial_dims
         self._spools: dict[str, _Spool] = {}
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def add(self, image: npt.ArrayLike | torch.Tensor, group: int = -1) -> None:
+    def add(
+        self, image: npt.ArrayLike | torch.Tensor, group: int = -1, spacing: Sequence[float] | None = None
+    ) -> None:
         """Add one image.
 
         Args:
             image: (C, *spatial), real, normalised to [0, 1].
             group: which images belong together (one patient), 0 or more; -1 where that is unknown.
+            spacing: pixel size along each axis of a 3-D bank's volume; None for that of the first, or none.
 
         Raises:
-            FreRecError: not finite, constant, not normalised, or of another shape than the bank's images.
+            FreRecError: not finite, constant, not normalised, or of another shape or anisotropy than the bank's.
         """
         x = torch.as_tensor(np.asarray(image, dtype=np.float32))
         self._check_values(x)
-        batch = slices_as_batch(x, self.info.spatial_dims if self.info else self._new["spatial_dims"])
+        batch = slices_as_batch(x, self.spatial_dims)
         if self.info is None:
             shape = tuple(batch.shape[2:])
             settings = {**self._new, "n_rings": self._new["n_rings"] or default_rings(shape)}
+            if spacing is not None:
+                settings["spacing"] = _relative(spacing)
             self.info = BankInfo(channels=batch.shape[1], image_size=shape, **settings)
         info = self.info
         check_fit(info, batch)
+        if spacing is not None:
+            _check_spacing(info, spacing)
         if info.kind == "pixels" and len(batch) > 1:
             raise ConfigError(
                 "kind", info.kind, "a volume in a 2-D bank is a mean over slices and has no pixels",
@@ -140,6 +150,20 @@ class _Spool:
     def array(self) -> npt.NDArray[Any]:
         self._file.flush()
         return np.memmap(self._file, self._dtype, "r", 0, (self._count, *self._shape))
+
+
+def _relative(spacing: Sequence[float]) -> tuple[float, ...]:
+    # radii are fractions of the finest axis's Nyquist frequency, so only ratios matter
+    return tuple(round(float(step) / min(spacing), 4) for step in spacing)
+
+
+def _check_spacing(info: BankInfo, spacing: Sequence[float]) -> None:
+    known = _relative(info.spacing or (1.0,) * info.spatial_dims)
+    found = _relative(spacing)
+    if len(found) != len(known) or max(abs(a / b - 1) for a, b in zip(found, known, strict=True)) > 0.1:
+        raise FreRecError(
+            f"the volume's spacing is as {found}, the reference bank's as {known}. Resample the volume to that ratio."
+        )
 
 
 def check_fit(info: BankInfo, batch: torch.Tensor) -> None:

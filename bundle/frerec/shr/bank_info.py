@@ -24,8 +24,8 @@ class BankInfo:
         channels: channels of every image.
         image_size: spatial size of every image.
         n_rings: rings of the ring statistics.
-        spacing: pixel size along each axis that the radius was measured with; None where pixels count as square,
-            which is right whenever all axes are sampled alike.
+        spacing: relative pixel size along each axis that the radius was measured with; None where pixels count as
+            square, as they always do in a 2-D bank.
         descriptor: layout of the retrieval descriptor.
         provenance: where the images come from and how they were prepared, in words.
         licence: under which terms the bank may be passed on, in words.

@@ -146,7 +146,9 @@ class BankBuilding:
             fingerprint = content_hash(image)
             if fingerprint in self._hashes:
                 return UNCHANGED
-            self.builder.add(image.as_tensor() if hasattr(image, "as_tensor") else image, self._group(loaded, patients))
+            # within slices pixels are taken as square, whatever the header says
+            spacing = image.pixdim.tolist() if image.ndim == 4 and self.builder.spatial_dims == 3 else None
+            self.builder.add(image.as_tensor(), self._group(loaded, patients), spacing)
             self._hashes.add(fingerprint)
         except FreRecError as error:
             reason, remedy = explain(error)
