@@ -124,6 +124,15 @@ def test_fingerprints_tell_settings_weights_and_files_apart(tmp_path: Path) -> N
     assert fingerprint(copy) == fingerprint(str(table)), "the content of a file counts, not its name"
 
 
+def test_functions_count_by_code_constants_and_closure() -> None:
+    def scaled(factor: float) -> Any:
+        return lambda x, power=1: factor * x**power
+
+    prints = [fingerprint(f) for f in (scaled(1), scaled(2), lambda x: x + 1, lambda x: x + 2, lambda x, y=3: x + 1)]
+    assert len(set(prints)) == 5
+    assert fingerprint(scaled(2)) == prints[1]
+
+
 def test_fingerprints_end_on_circles() -> None:
     circle: list[Any] = [1]
     circle.append(circle)

@@ -46,7 +46,8 @@ def fingerprint(thing: Any) -> str:
 
     Objects are walked through their attributes. Tensors and arrays count by content, a string or path that names an
     existing file by the file's content, random states not at all (transforms of a study must not depend on them),
-    and an object with a ``fingerprint`` or ``sha256`` attribute (a reference bank) by that.
+    a function by its code, defaults and closure (not by what it calls), and an object with a ``fingerprint`` or
+    ``sha256`` attribute (a reference bank) by that.
 
     Args:
         thing: a transform, network, inferer, or a tree of them.
@@ -99,7 +100,10 @@ def _parts(thing: Any) -> Iterable[Any]:
     if isinstance(thing, types.MethodType):
         return thing.__self__, thing.__func__.__qualname__
     if isinstance(thing, types.FunctionType):
-        return thing.__module__, thing.__qualname__, thing.__code__.co_code, repr(thing.__code__.co_names)
+        cells = [cell.cell_contents for cell in thing.__closure__ or ()]
+        return thing.__code__, thing.__defaults__, thing.__kwdefaults__, cells
+    if isinstance(thing, types.CodeType):
+        return thing.co_code, thing.co_names, thing.co_consts
     if isinstance(thing, (type, types.BuiltinFunctionType, types.ModuleType, enum.Enum)):
         return (repr(thing),)
     slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ()) if hasattr(thing, name)]
