@@ -29,6 +29,11 @@ def test_every_group_is_listed_with_its_inputs(planted: PlantedSets) -> None:
     assert all(i["reference"] is None for i in found if i["group"] in ("real", "synthetic", "training"))
 
 
+def test_a_datalist_without_training_images_is_no_error(planted: PlantedSets) -> None:
+    groups = {item["group"] for item in items(planted, training_split="nobody")}
+    assert groups == {"real", "synthetic"}
+
+
 def test_derived_images_without_an_input_in_the_audit_are_left_out(planted: PlantedSets, tmp_path: Path) -> None:
     folder = tmp_path / "recalibrated"
     folder.mkdir()

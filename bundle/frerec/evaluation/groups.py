@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,8 @@ def audit_items(
             feature network.
         datalist: CSV or JSON of the real images (image, label, split, patient).
         split: rows of the datalist that are the real images of the audit.
-        training_split: rows of the datalist that are the training images where ``training_dir`` is not given.
+        training_split: rows of the datalist that are the training images where ``training_dir`` is not given;
+            none in the datalist is no error.
 
     Returns:
         A list of ``{"image", "group", "name", "label", "patient", "reference"}``; ``reference`` is the path of the
@@ -140,7 +142,9 @@ def audit_items(
         if folder:
             groups[group] = _rows(lister, group, folder)
     if datalist and training_split and not training_dir:
-        groups["training"] = _rows(lister, "training", real_dir, datalist=datalist, split=training_split)
+        # a datalist of test images alone is fine: near copies are then not looked for, and the report says so
+        with suppress(ConfigError):
+            groups["training"] = _rows(lister, "training", real_dir, datalist=datalist, split=training_split)
 
     items: list[dict[str, Any]] = []
     for group, rows in groups.items():
