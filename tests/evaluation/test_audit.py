@@ -24,15 +24,23 @@ from frerec.shr.bank import ReferenceBank
 from tests.conftest import BundleCommand
 from tests.evaluation.conftest import PlantedSets, blurred, save, texture, textures
 
-QUICK = {"device": "cpu", "features_epochs": 1, "features_size": 32, "bootstrap_draws": 100, "cnn_epochs": 0}
+QUICK = {
+    "device": "cpu",
+    "features_epochs": 1,
+    "features_size": 32,
+    "bootstrap_draws": 100,
+    "cnn_epochs": 0,
+    "bank_path": "",
+}
 
 
-def run_audit(root: Path, **ids: Any) -> int:
+def run_audit(root: Path, preflight: bool = True, **ids: Any) -> int:
     """Run the workflow in this process, as ``python -m monai.bundle run`` does; its exit code."""
+    steps = {} if preflight else {"init_id": "none"}
     given = {key: str(value) if isinstance(value, Path) else value for key, value in {**QUICK, **ids}.items()}
     try:
         made = ConfigWorkflow(
-            str(root / "configs" / "evaluate.json"), workflow_type="infer", logging_file=False, **given
+            str(root / "configs" / "evaluate.json"), workflow_type="infer", logging_file=False, **steps, **given
         )
         made.initialize()
         made.run()
@@ -79,10 +87,11 @@ def test_what_was_planted_is_found(audit: tuple[Any, Path]) -> None:
     assert before["map"]["peak_z"] > 6
     assert after["map"]["peak_z"] < 6
     assert after["detector"]["radial_high"]["low"] < 0.6
-    floor = result["comparisons"]["floor"]["detector"]["radial_high"]
-    assert floor["low"] <= 0.55
-    # a shift by 0.003 of the range: PSNR is -20 log10 of it, give or take the rounding to 8 bit
-    assert result["fidelity"]["real"]["psnr"]["mean"] == pytest.approx(-20 * np.log10(1 / 255), abs=1)
+    # halves of 12 images are too few for a detector that means anything
+    assert "detector" not in result["comparisons"]["floor"]
+    # a shift by 0.765 gray levels, rounded, moves that share of the pixels by one level
+    expected = -10 * np.log10(0.003 * 255 / 255**2)
+    assert result["fidelity"]["real"]["psnr"]["mean"] == pytest.approx(expected, abs=0.3)
     assert result["fidelity"]["real"]["ms_ssim_scales"] == 3
     tones = {v["question"]: v["tone"] for v in result["verdicts"]}
     assert tones["Do your synthetic images carry a frequency bias?"] == "bad"
@@ -175,9 +184,13 @@ def test_nothing_readable_ends_in_one_clear_line(
 ) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.png").write_text("no image")
-    folders = {"synthetic_dir": tmp_path / "broken", "real_dir": planted.real}
-    assert run_audit(bundle_root, **folders, output_dir=tmp_path / "out") in (2, 3)
-    assert "a.png" in capsys.readouterr().err + caplog.text
+    ids = {"synthetic_dir": tmp_path / "broken", "real_dir": planted.real, "output_dir": tmp_path / "out"}
+    assert run_audit(bundle_root, **ids) == 3
+    assert "broken" in capsys.readouterr().err
+    # files that only turn out to be bad when they are read
+    assert run_audit(bundle_root, preflight=False, **ids) == 2
+    assert "nothing could be done" in caplog.text
+    assert "a.png" in caplog.text
 
 
 def test_memory_of_a_group_grows_by_vectors_not_by_images() -> None:
@@ -197,7 +210,7 @@ def test_memory_of_a_group_grows_by_vectors_not_by_images() -> None:
 
 
 def test_volumes_are_audited_too(bundle_root: Path, tmp_path: Path) -> None:
-    for group, seeds in (("real", range(12)), ("synthetic", range(12, 24))):
+    for group, seeds in (("real", range(20)), ("synthetic", range(20, 40))):
         (tmp_path / group).mkdir()
         for seed in seeds:
             slices = [texture(100 * seed + z, 24) for z in range(6)]
@@ -214,7 +227,7 @@ def test_gray_and_colour_do_not_mix(
     planted: PlantedSets, tmp_path: Path, bundle_root: Path, capsys: Any, caplog: Any
 ) -> None:
     for index in range(12):
-        save(np.stack([texture(index)] * 3, -1), tmp_path / "colour" / f"{index}.png")
+        save(np.stack([texture(3 * index + channel) for channel in range(3)], -1), tmp_path / "colour" / f"{index}.png")
     folders = {"synthetic_dir": tmp_path / "colour", "real_dir": planted.real}
     assert run_audit(bundle_root, **folders, output_dir=tmp_path / "out") in (2, 3)
     assert "channel" in capsys.readouterr().err + caplog.text

@@ -69,5 +69,5 @@ def test_the_same_seed_gives_the_same_result_and_the_limit_holds() -> None:
 
 
 def test_too_few_images_are_refused_in_words() -> None:
-    with pytest.raises(FreRecError, match="at least 10"):
-        DetectorMetric()(gaussian(9, 0), gaussian(50, 1))
+    with pytest.raises(FreRecError, match="at least 20"):
+        DetectorMetric()(gaussian(19, 0), gaussian(50, 1))

@@ -15,8 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from frerec.errors import FreRecError
 from frerec.evaluation.spectral import Interval, bootstrap_weights
 
-#: Fewer images than this on a side leave too few in a fold to rank.
-FEWEST = 10
+#: With fewer images on a side a fold has too few to rank, and intervals are narrower than the truth.
+FEWEST = 20
 
 
 def grouped_folds(labels: np.ndarray, groups: Sequence[str], n_splits: int, seed: int) -> np.ndarray:

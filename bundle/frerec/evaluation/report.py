@@ -79,7 +79,7 @@ def _detector_table(result: Mapping[str, Any]) -> str:
     found = {n: c["detector"] for n, c in result["comparisons"].items() if c.get("detector")}
     names = [key for key in figures.DETECTOR_LABELS if any(key in d for d in found.values())]
     if not names:
-        return note("Too few images for a detector: at least 10 are needed on each side.")
+        return note("Too few images for a detector: at least 20 are needed on each side.")
     header = ["AUC (95 % interval)", *(figures.DETECTOR_LABELS[n] for n in names)]
     rows = [[figures.COMPARISON_LABELS[k], *(_cell(d.get(n), 2) for n in names)] for k, d in found.items()]
     return table(header, rows)
