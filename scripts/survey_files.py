@@ -82,8 +82,14 @@ def _survey_file(path: Path, root: Path, load: LoadMedicalImage) -> Row:
     size = " x ".join(map(str, image.shape))
     notes = "".join(f"; {warning}" for warning in details["warnings"])
     result = f"read: {size}, scale `{details['range']['auto']}`{notes}"
-    ours = image.numpy()
-    return Row(name, _describe(path), result, _against_pydicom(path, ours, details), _against_gdcm(path, ours, details))
+    ours, (dataset, stored) = image.numpy(), _stored(path)
+    return Row(
+        name,
+        _describe(path),
+        result,
+        _against_pydicom(dataset, stored, ours, details),
+        _against_gdcm(path, stored, ours, details),
+    )
 
 
 def _describe(path: Path) -> str:
@@ -125,8 +131,7 @@ def _stored(path: Path) -> tuple[pydicom.Dataset, np.ndarray]:
         return dataset, dataset.pixel_array
 
 
-def _against_pydicom(path: Path, ours: np.ndarray, details: dict) -> str:
-    dataset, stored = _stored(path)
+def _against_pydicom(dataset: pydicom.Dataset, stored: np.ndarray, ours: np.ndarray, details: dict) -> str:
     valid = _channel_first(_valid(stored, details), details, samples=False)
     if details["value_rule"] == "palette":
         values = apply_color_lut(stored, dataset)
@@ -159,13 +164,12 @@ def _channel_first(values: np.ndarray, details: dict, samples: bool = True) -> n
     return values[None]
 
 
-def _against_gdcm(path: Path, ours: np.ndarray, details: dict) -> str:
+def _against_gdcm(path: Path, stored: np.ndarray, ours: np.ndarray, details: dict) -> str:
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         values = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     except RuntimeError:
         return "cannot read it [2]"
-    _, stored = _stored(path)
     valid = _channel_first(_valid(stored, details), details, samples=False)
     if details["last_axis"] == "none":
         values = values[0]
