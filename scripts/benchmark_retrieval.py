@@ -158,30 +158,26 @@ def bias(arguments: argparse.Namespace) -> None:
     power, own_power = profiles.mean((1, 2)), own.mean((1, 2))
     print(f"{len(bank)} bank images, {len(queries)} queries, high band: radius >= {arguments.mask_ratio}")
     print(f"log10 high-band power over real images: standard deviation {own_power.std():.3f}")
-    found = {}
+    titles = [f"shift, blur {sigma:g}" for sigma in SIGMAS]
+    print("method", "K", "found - own", *titles, "error of mean", "error of one drawn", sep=" | ")
+    print("---|" * (4 + len(SIGMAS)) + "---", flush=True)
     largest = max(arguments.top_ks)
     random = torch.Generator().manual_seed(0)
-    for method in METHODS:
-        # the dense ranking of the largest K is enough here, and takes a third of the time
-        find = Retriever(bank, method, largest, short_list=1)
-        found[method] = {s: torch.stack([find(q)[0] for q in batch]) for s, batch in versions.items()}
-    found["random"] = {
-        s: torch.stack([torch.randperm(len(bank), generator=random)[:largest] for _ in queries]) for s in versions
-    }
-    for top_k in arguments.top_ks:
-        print(f"\nK = {top_k}: high-band log10 power, and error of the retrieved high-band profile\n")
-        titles = [f"shift, blur {s}" for s in SIGMAS]
-        print("method", "found - own", *titles, "error of mean", "of one drawn", sep=" | ")
-        print("---|" * (3 + len(SIGMAS)) + "---")
-        for method, by_blur in found.items():
-            indices = by_blur[0.0][:, :top_k]
+    for method in (*METHODS, "random"):
+        if method == "random":
+            found = {s: torch.stack([torch.randperm(len(bank), generator=random) for _ in queries]) for s in versions}
+        else:
+            # the dense ranking of the largest K is enough here, and takes a third of the time
+            find = Retriever(bank, method, largest, short_list=1)
+            found = {s: torch.stack([find(query)[0] for query in batch]) for s, batch in versions.items()}
+        for top_k in arguments.top_ks:
+            indices = found[0.0][:, :top_k]
             sharp = power[indices].mean(1)
-            shifts = [(power[by_blur[s][:, :top_k]].mean(1) - sharp).mean() for s in SIGMAS]
-            chosen = profiles[indices]
-            of_mean = (chosen.mean(1) - own).abs().mean()
-            of_one = (chosen - own.unsqueeze(1)).abs().mean()
+            shifts = [(power[found[s][:, :top_k]].mean(1) - sharp).mean() for s in SIGMAS]
+            of_mean = (profiles[indices].mean(1) - own).abs().mean()
+            of_one = (profiles[indices] - own.unsqueeze(1)).abs().mean()
             signed = [f"{value:+.3f}" for value in [(sharp - own_power).mean(), *shifts]]
-            print(method, *signed, f"{of_mean:.3f}", f"{of_one:.3f}", sep=" | ", flush=True)
+            print(method, top_k, *signed, f"{of_mean:.3f}", f"{of_one:.3f}", sep=" | ", flush=True)
 
 
 def reveals(arguments: argparse.Namespace) -> None:
