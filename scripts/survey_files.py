@@ -116,7 +116,9 @@ def _short_syntax(name: str) -> str:
         ("Little Endian", "LE"),
         ("Big Endian", "BE"),
         (" (Lossless Only)", " lossless"),
+        # pydicom knows this UID by name only where another package has told it
         ("1.2.840.10008.1.2.8.1", "deflated frames"),
+        ("Deflated Image Frame Compression", "deflated frames"),
     ):
         name = name.replace(long, short)
     return name.split(", Non-Hierarchical")[0]
