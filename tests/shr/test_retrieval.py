@@ -95,7 +95,7 @@ def test_threads_do_not_matter(bank: ReferenceBank, chest_images: ChestImages, m
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            results.append([find(query)[0].tolist() for query in chest_images[1][:4]])
+            results.append([find(query)[0].tolist() for query in chest_images[1][:1]])
     finally:
         torch.set_num_threads(threads)
     assert results[0] == results[1]
@@ -215,7 +215,7 @@ def test_blur_of_the_query_steers_neither_descriptor_nor_profile(
 
 
 def test_profile_foretells_the_high_band_and_ssim_does_not(bank: ReferenceBank, chest_images: ChestImages) -> None:
-    _, test = chest_images
+    test = chest_images[1][::2]
     own = high_band(ReferenceBank.build(test))
     errors, offsets = {}, {}
     for method in ("profile", "ssim", "ssim_centred"):

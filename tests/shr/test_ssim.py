@@ -95,12 +95,12 @@ def test_local_moments_are_those_of_the_windows() -> None:
     x, _ = pair((2, 75, 43))
     found = local_moments(x, 2)
     rows, columns = range(0, 65, 2), range(0, 33, 1)
-    assert found.shape == (2, 2 * len(rows) * len(columns), 7)
-    flat = found[1].reshape(2, len(rows), len(columns), 7)
+    assert found.shape == (2, 7, 2 * len(rows) * len(columns))
+    flat = found[1].reshape(7, 2, len(rows), len(columns))
     for channel, i, j in ((0, 0, 0), (1, 32, 32), (0, 17, 5)):
         variance, mean = moments_by_numpy(x[1, channel].numpy(), (rows[i], columns[j]))
-        assert flat[channel, i, j, 0].item() == pytest.approx(variance, abs=1e-6)
-        assert flat[channel, i, j, 1].item() + 0.5 == pytest.approx(mean, abs=1e-6)
+        assert flat[0, channel, i, j].item() == pytest.approx(variance, abs=1e-6)
+        assert flat[1, channel, i, j].item() + 0.5 == pytest.approx(mean, abs=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(44, 38), (14, 13, 15)])

@@ -30,7 +30,7 @@ class ReferenceBank:
         info: the header.
         tensors: ``ring_statistics`` float32 (N, C, R, 4), ``descriptors`` float32 (N, D), ``content_hash`` int64
             (N,), ``group`` int32 (N,); for kind ``pixels`` also ``pixels`` (N, C, *spatial) uint8, uint16 or float16,
-            ``windows`` and ``lowpass_windows`` float16 (N, C * windows, terms), see :mod:`frerec.shr.windows`.
+            ``windows`` and ``lowpass_windows`` float16 (N, terms, C * windows), see :mod:`frerec.shr.windows`.
         path: the file they are mapped from, if any.
     """
 

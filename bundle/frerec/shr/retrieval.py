@@ -53,7 +53,7 @@ class Retriever:
     """
 
     def __init__(
-        self, bank: ReferenceBank, method: str = "descriptor", top_k: int = 200, short_list: float = 3.0
+        self, bank: ReferenceBank, method: str = "descriptor", top_k: int = 200, short_list: float = 2.0
     ) -> None:
         if method not in METHODS:
             raise ConfigError("method", method, "unknown retrieval method", f"Use one of {', '.join(METHODS)}")

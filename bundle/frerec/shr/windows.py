@@ -1,11 +1,11 @@
-"""Strided-window SSIM as matrix products: a cheap, close estimate that ranks a whole bank.
+"""Strided-window SSIM from local moments: a cheap, close estimate that ranks a whole bank.
 
 Dense SSIM visits every window position of every pair. Its mean is well estimated from some thousand positions, and
 a window's only quantity that depends on the pair, the covariance, is a scalar product of the two windows' pixels.
 We write each window in polynomials that are orthonormal under the Gaussian weights: the constant one gives the
 mean, the lowest orders carry nearly all of what two different images can have in common. So an image becomes a few
-numbers a window, and comparing a query with the bank a product of matrices. The estimate picks a short list, which
-:func:`frerec.shr.ssim.ssim` then ranks exactly.
+numbers a window (two products with matrices), and a comparison a few multiplications of them. The estimate picks a
+short list, which :func:`frerec.shr.ssim.ssim` then ranks exactly.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def local_moments(x: torch.Tensor, spatial_dims: int) -> torch.Tensor:
         spatial_dims: 2 or 3.
 
     Returns:
-        float32 (B, C * windows, 1 + terms): the variance of the window, then its polynomial coefficients, of which
-        the first is the mean less 0.5.
+        float32 (B, 1 + terms, C * windows): the variance of each window, then its polynomial coefficients, of
+        which the first is the mean less 0.5.
 
     Raises:
         FreRecError: the image is smaller than the window.
@@ -85,9 +85,9 @@ def local_moments(x: torch.Tensor, spatial_dims: int) -> torch.Tensor:
     split = moments.reshape(batch, channels, *itertools.chain.from_iterable((n, ORDER + 1) for n in sizes))
     positions = [2 + 2 * i for i in range(spatial_dims)]
     orders = [3 + 2 * i for i in range(spatial_dims)]
-    moments = split.permute(0, 1, *positions, *orders).flatten(2 + spatial_dims).flatten(1, 1 + spatial_dims)[..., kept]
-    variance = _apply(plain, x * x).flatten(1) - moments[..., 0].square()
-    return torch.cat([variance.clamp(min=0).unsqueeze(-1), moments], dim=-1)
+    moments = split.permute(0, *orders, 1, *positions).flatten(1, spatial_dims)[:, kept].flatten(2)
+    variance = _apply(plain, x * x).flatten(1) - moments[:, 0].square()
+    return torch.cat([variance.clamp(min=0).unsqueeze(1), moments], dim=1)
 
 
 def block_means(x: torch.Tensor, block: int) -> torch.Tensor:
@@ -101,16 +101,18 @@ def strided_ssim(query: torch.Tensor, bank: torch.Tensor) -> torch.Tensor:
     """Estimate of SSIM from local moments.
 
     Args:
-        query: (W, 1 + terms) of one image.
-        bank: (N, W, 1 + terms) of the images to compare with.
+        query: (1 + terms, W) of one image.
+        bank: (N, 1 + terms, W) of the images to compare with, half precision or single.
 
     Returns:
         float32 (N,).
     """
     c1, c2 = K1**2, K2**2
-    bank = bank.float()
-    # (W, N, terms) @ (W, terms, 1): each window of the query against the same window of every image
-    cov = torch.bmm(bank[..., 2:].transpose(0, 1), query[:, 2:].unsqueeze(-1)).squeeze(-1).T
-    mu_q, mu_b = query[:, 1] + _MIDDLE, bank[..., 1] + _MIDDLE
-    luminance = (2 * mu_q * mu_b + c1) / (mu_q.square() + mu_b.square() + c1)
-    return (luminance * (2 * cov + c2) / (query[:, 0] + bank[..., 0] + c2)).mean(-1)
+    variance, mean, *terms = bank.float().unbind(1)
+    covariance = terms[0] * query[2]
+    for coefficient, of_query in zip(terms[1:], query[3:], strict=True):
+        covariance.addcmul_(coefficient, of_query)
+    level_q, level = query[1] + _MIDDLE, mean + _MIDDLE
+    numerator = (level * (2 * level_q)).add_(c1).mul_(covariance.mul_(2).add_(c2))
+    denominator = level.square_().add_(level_q.square() + c1).mul_(variance + (query[0] + c2))
+    return numerator.div_(denominator).mean(-1)
