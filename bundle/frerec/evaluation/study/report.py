@@ -14,11 +14,12 @@ STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem;color:#1b1f24;background:#fff}
 h1{font-size:1.5rem}h2{font-size:1.2rem;margin-top:2rem}
 .study-scroll{overflow-x:auto}
-table.study{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums;min-width:38rem}
+table.study{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums;width:100%}
 .study th,.study td{border-bottom:1px solid #d0d7de;padding:.3rem .6rem;text-align:left;white-space:nowrap}
 .study td.help{box-shadow:inset 4px 0 #1a7f37}.study td.harm{box-shadow:inset 4px 0 #b3261e}
-.study small{color:#57606a}figure{margin:1rem 0}figure svg{max-width:100%;height:auto}
-@media print{body{max-width:none;padding:0}section.study-cell{break-inside:avoid}}
+.study small{color:#57606a;display:block}figure{margin:1rem 0}figure svg{max-width:100%;height:auto}
+@media print{body{max-width:none;padding:0}section.study-cell{break-inside:avoid}
+.study-scroll{overflow:visible}}
 """
 
 COLOURS = {"help": "#1a7f37", "harm": "#b3261e", "open": "#57606a"}
