@@ -69,7 +69,8 @@ def documented(name: str) -> set[str]:
 
 
 def test_the_workflows_of_the_bundle_are_there() -> None:
-    assert {"train", "inference", "evaluate", "build_bank", "generate", "train_generator", "study"} <= set(WORKFLOWS)
+    assert {"train", "inference", "evaluate", "build_bank", "generate", "study"} <= set(WORKFLOWS)
+    assert {"train_generator", "train_diffusion"} <= set(WORKFLOWS)
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -115,7 +116,7 @@ def test_documented_defaults_are_the_real_ones(name: str) -> None:
 
 
 def test_recalibration_means_the_same_in_inference_and_study() -> None:
-    ids = ("preset", "mask_ratio", "top_k", "bands", "strength", "mode", "sampling", "method", "impose_profile")
+    ids = ("preset", "mask_ratio", "top_k", "bands", "strength", "mode", "sampling", "method", "impose_profile", "fesa")
     inference, study = ({key: CONFIGS[name][key] for key in ids} for name in ("inference", "study"))
     assert inference == study
 

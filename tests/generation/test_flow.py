@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
-from frerec.errors import ConfigError, InputError
+from frerec.errors import ConfigError
 from frerec.generation.autoencoder import LatentAutoencoder
-from frerec.generation.flow import TRAIN_TIMESTEPS, FlowPrepareBatch, LatentGenerator, load_generator_weights
+from frerec.generation.flow import TRAIN_TIMESTEPS, FlowPrepareBatch, LatentGenerator
 from frerec.generation.source import GaussianSource
 
 
@@ -66,22 +64,6 @@ def test_an_image_depends_on_its_seed_and_label_alone(guidance: float) -> None:
     for i, (label, seed) in enumerate([(0, 5), (1, 6), (1, 7)]):
         assert torch.equal(generator.sample([label], [seed])[0], together[i])
     assert not torch.equal(together[1], together[2])
-
-
-def test_weights_come_back(tmp_path: Path) -> None:
-    generator = small()
-    torch.save({k: v.half() if v.is_floating_point() else v for k, v in generator.state_dict().items()}, tmp_path / "g")
-    other = load_generator_weights(small(), tmp_path / "g")
-    assert torch.allclose(other.sample([0], [1]), generator.sample([0], [1]), atol=1e-2)
-    assert not other.training
-
-
-def test_what_cannot_be_loaded(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such weights"):
-        load_generator_weights(small(), tmp_path / "none.pt")
-    (tmp_path / "broken.pt").write_bytes(b"not a file of torch")
-    with pytest.raises(InputError, match="not weights of this generator"):
-        load_generator_weights(small(), tmp_path / "broken.pt")
 
 
 def test_a_size_the_grid_cannot_hold() -> None:

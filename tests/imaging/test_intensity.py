@@ -140,3 +140,13 @@ def test_dictionary_versions_take_the_range_from_the_reference(tmp_path):
 def test_unusable_settings_are_told(settings, reason):
     with pytest.raises(ConfigError, match=reason):
         NormalizeRange(**settings)
+
+
+def test_what_the_file_can_store_is_known_on_the_new_scale(tmp_path):
+    Image.fromarray(NOISE.integers(0, 200, (6, 7)).astype(np.uint8)).save(tmp_path / "a.png")
+    assert NormalizeRange()(LOAD(tmp_path / "a.png")).meta["frerec"]["storable"] == {"lower": 0.0, "upper": 1.0}
+    stored = NOISE.integers(0, 1024, (6, 7)).astype(np.uint16)
+    radiograph = dicom(tmp_path, stored, bits=10, Modality="DX", WindowCenter=300.5, WindowWidth=201)
+    storable = NormalizeRange()(radiograph).meta["frerec"]["storable"]
+    assert storable == {"lower": (0 - 200) / 200, "upper": (1023 - 200) / 200}
+    assert NormalizeRange()(torch.rand(1, 4, 4)).meta["frerec"]["storable"] == {"lower": -np.inf, "upper": np.inf}

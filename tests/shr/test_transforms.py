@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
 from monai.data import DataLoader, Dataset, MetaTensor
+from monai.transforms import GaussianSmooth
 
 from frerec.errors import ConfigError, FreRecError
 from frerec.shr.bank import ReferenceBank
@@ -112,6 +114,33 @@ def test_imposing_brings_the_output_to_the_drawn_profile(bank: ReferenceBank) ->
     # not zero: where opposite borders differ, the imposed texture changes the periodic component a little
     assert gap.square().mean().sqrt() < 0.07
     assert before.square().mean().sqrt() > 0.25
+
+
+def test_clipping_to_8_bit_does_not_undo_the_profile(chest_images: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """Smooth images with black surroundings lose most where values below black are cut off."""
+    train, test = chest_images
+    transform = replacement(ReferenceBank.build(list(train)), top_k=50, strength=0.3, method="random")
+    bias = {}
+    for limits in ((-math.inf, math.inf), (0.0, 1.0)):
+        errors = []
+        for x in (GaussianSmooth(2.0)(image - 0.2).clamp(0, 1) for image in test):
+            y = transform(x)
+            profile = y.meta["frerec"]["shr"]["profile"]
+            exact = ImposeProfile()(torch.as_tensor(y), profile)
+            stored = (ImposeProfile()(torch.as_tensor(y), profile, limits=limits).clamp(0, 1) * 255).round() / 255
+            errors.append((radial_power(stored, 2) - radial_power(exact, 2))[0, 24:40])
+        bias[limits] = float(torch.stack(errors).mean().abs())
+    assert bias[(0.0, 1.0)] < 0.3 * bias[(-math.inf, math.inf)], bias
+    assert bias[(-math.inf, math.inf)] > 0.03
+
+
+def test_limits_come_from_the_meta_of_the_input(bank: ReferenceBank) -> None:
+    x = MetaTensor((images(1, seed=9)[0] * 3 - 1).clamp(0, 1), meta={"frerec": {"storable": {"lower": 0, "upper": 1}}})
+    data = StatisticalHighFrequencyReplacementd("image", bank, top_k=5)({"image": x})
+    data["pred"] = torch.as_tensor(data["image"])
+    profile = data["image"].meta["frerec"]["shr"]["profile"]
+    expected = ImposeProfile()(data["pred"], profile, limits=(0.0, 1.0))
+    assert torch.equal(ImposeProfiled("pred", "image")(data)["pred"], expected)
 
 
 def test_colour_and_volumes(bank: ReferenceBank) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from os import PathLike
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from monai.networks.schedulers.rectified_flow import RFlowScheduler
 from torch import nn
 
-from frerec.errors import ConfigError, InputError
+from frerec.errors import ConfigError
 from frerec.generation.autoencoder import LatentAutoencoder
 from frerec.generation.source import GaussianSource
 
@@ -151,26 +150,3 @@ class LatentGenerator(nn.Module):
                 velocity = velocity[1:] + self.guidance * (velocity[:1] - velocity[1:])
             latent, _ = scheduler.step(velocity, now, latent, after)
         return self.autoencoder.decode(latent).float().clamp(0, 1)
-
-
-def load_generator_weights(generator: LatentGenerator, path: str | PathLike[str]) -> LatentGenerator:
-    """Load a generator's weights without running any code from the file.
-
-    Args:
-        generator: the module to fill.
-        path: a state dict saved by ``torch.save``.
-
-    Returns:
-        The generator, in evaluation mode.
-
-    Raises:
-        InputError: the file is missing, damaged, or belongs to a generator of another shape.
-    """
-    try:
-        generator.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except FileNotFoundError as error:
-        raise InputError(path, "no such weights", "Train a generator with configs/train_generator.json") from error
-    except Exception as error:
-        first = str(error).splitlines()[0]
-        raise InputError(path, f"not weights of this generator ({first})", "Check the path and the widths") from error
-    return generator.eval()

@@ -21,6 +21,7 @@ storable range. Padding pixels never count.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping
 from copy import copy
 from typing import Any
@@ -40,6 +41,9 @@ RULES = ("auto", "stored", "window", "hounsfield", "robust", "measured")
 
 class NormalizeRange(Transform):
     """Map physical values to [0, 1] and note the range in ``meta["frerec"]["normalize"]``.
+
+    What the file can store, on the new scale, is noted in ``meta["frerec"]["storable"]``: 0 to 1 for a picture of 8 bits,
+    minus to plus infinity where no bound is known.
 
     Args:
         rule: ``auto``, or one of the rules of the module's table, or ``measured`` (smallest to largest value). An image
@@ -71,7 +75,12 @@ class NormalizeRange(Transform):
         """
         lower, upper = self.bounds(image)
         values = (_wide(image) - lower) / (upper - lower)
-        return _with_range(values, image, {"lower": lower, "upper": upper})
+        result = _with_range(values, image, {"lower": lower, "upper": upper})
+        meta = result.meta["frerec"]
+        ranges = Source.from_meta(meta["source"]).details["range"] if "source" in meta else {}
+        low, high = ((float(end) - lower) / (upper - lower) for end in ranges.get("stored", (-math.inf, math.inf)))
+        meta["storable"] = {"lower": low, "upper": high}
+        return result
 
     def bounds(self, image: torch.Tensor) -> tuple[float, float]:
         """The physical values that become 0 and 1.

@@ -55,23 +55,28 @@ def check_bank(values: Mapping[str, Any]) -> list[FreRecError]:
 
 
 def check_weights(values: Mapping[str, Any]) -> list[FreRecError]:
-    """Check the weights against their checksum and, where ``preset`` is given, against the FreRec network.
+    """Check weights against their checksum and, where ``preset`` is given, against the FreRec network.
 
     Args:
-        values: settings by config id; ``weights_path``, ``preset``, ``channels``, ``spatial_dims`` and
-            ``use_network`` matter. A network other than the presets is not checked: leave ``preset`` empty.
+        values: settings by config id; ``weights_path``, ``initial_weights_path``, ``preset``, ``fesa``, ``channels``,
+            ``spatial_dims`` and ``use_network`` matter. A network other than the presets is not checked: leave
+            ``preset`` empty.
 
     Returns:
         One error per problem.
     """
-    value = values.get("weights_path")
-    if not value or values.get("use_network") is False:
+    if values.get("use_network") is False:
         return []
-    path, told = Path(value), str(value)
+    ids = [key for key in ("weights_path", "initial_weights_path") if values.get(key)]
+    return [problem for key in ids for problem in _check_file(key, values)]
+
+
+def _check_file(key: str, values: Mapping[str, Any]) -> list[FreRecError]:
+    path, told = Path(values[key]), str(values[key])
     if not path.is_file():
         remedy = "Check the path, train weights with configs/train.json, or set --use_network False"
-        return [ConfigError("weights_path", told, "no such file", remedy)]
-    problems = check_listed("weights_path", value)
+        return [ConfigError(key, told, "no such file", remedy)]
+    problems = check_listed(key, path)
     if problems:
         return problems
     try:
@@ -79,11 +84,11 @@ def check_weights(values: Mapping[str, Any]) -> list[FreRecError]:
     except Exception as error:
         # the messages of pickle and zip are long and say no more than this
         reason = f"not a file of weights that loads without running code ({type(error).__name__})"
-        return [ConfigError("weights_path", told, reason, "Save a state_dict with torch.save, or copy the file again")]
+        return [ConfigError(key, told, reason, "Save a state_dict with torch.save, or copy the file again")]
     state = loaded.get("model", loaded) if isinstance(loaded, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(t, torch.Tensor) for t in state.values()):
-        return [ConfigError("weights_path", told, "holds no state_dict", "Save network.state_dict() with torch.save")]
-    if any(values.get(key) is None for key in ("preset", "channels", "spatial_dims")):
+        return [ConfigError(key, told, "holds no state_dict", "Save network.state_dict() with torch.save")]
+    if any(values.get(name) is None for name in ("preset", "channels", "spatial_dims")):
         return []
     return _check_fit(told, state, values)
 
@@ -91,10 +96,10 @@ def check_weights(values: Mapping[str, Any]) -> list[FreRecError]:
 def _check_fit(told: str, state: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> list[FreRecError]:
     preset, channels, dims = values["preset"], values["channels"], values["spatial_dims"]
     with torch.device("meta"):
-        wanted = FreRecNet(dims, channels, channels, preset).state_dict()
+        wanted = FreRecNet(dims, channels, channels, preset, fesa=values.get("fesa", True)).state_dict()
     if wanted.keys() != state.keys():
         return [ConfigError("preset", preset, f"the weights {told} belong to another network",
-                            "Use the preset they were trained with")]  # fmt: skip
+                            "Use the preset, and fesa, that they were trained with")]  # fmt: skip
     differing = {key for key in wanted if wanted[key].shape != state[key].shape}
     if not differing:
         return []

@@ -72,6 +72,9 @@ RULES: dict[str, tuple[Callable[[Any], str | None], str]] = {
     "use_network": (_boolean, _SWITCH),
     "group_series": (_boolean, _SWITCH),
     "impose_profile": (_boolean, _SWITCH),
+    "fesa": (_boolean, _SWITCH),
+    "start": (_between(0.01, 1), "Use the share of the chain the generator was trained with, such as 0.5"),
+    "steps": (_whole(1), _POSITIVE),
     "synthetic": (_one_of((True, False, "auto")), "Write True, False or auto"),
 }
 
@@ -83,6 +86,7 @@ NAMES: dict[str, Collection[str]] = {
     "method": METHODS,
     "intensity_range": RULES_OF_RANGE,
     "output_format": OUTPUT_FORMATS,
+    "generator_type": ("latent_flow", "pixel_diffusion"),
 }
 
 

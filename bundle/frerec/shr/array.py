@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from os import PathLike
 from typing import Any
 
@@ -216,7 +217,9 @@ class ImposeProfile(Transform):
     """Give stage 2's output exactly the profile that stage 1 drew, keeping its phases.
 
     A restoration network changes ring powers again (it shrinks what it is unsure of); a detector finds that at once.
-    Not in the paper; our choice, measured in docs/README.md.
+    So does the clipping of values that the file cannot store, which hits saturated real images harder than generated
+    ones: where the limits are known, values are clipped to them and the profile is imposed once more. Not in the
+    paper; our choice, measured in docs/README.md.
 
     Args:
         mask_ratio: as in :class:`StatisticalHighFrequencyReplacement`.
@@ -228,7 +231,11 @@ class ImposeProfile(Transform):
         self.mask_ratio, self.bands, self.spatial_dims = mask_ratio, bands, spatial_dims
 
     def __call__(  # type: ignore[override]
-        self, image: torch.Tensor, profile: torch.Tensor, spacing: torch.Tensor | None = None
+        self,
+        image: torch.Tensor,
+        profile: torch.Tensor,
+        spacing: torch.Tensor | None = None,
+        limits: tuple[float, float] = (-math.inf, math.inf),
     ) -> torch.Tensor:
         """Impose.
 
@@ -236,9 +243,10 @@ class ImposeProfile(Transform):
             image: (C, *spatial), nominal range [0, 1].
             profile: (C, R) from ``meta["frerec"]["shr"]["profile"]``; of size 0 to leave the image as it is.
             spacing: ``meta["frerec"]["shr"]["spacing"]``; None or of size 0 for equal spacing.
+            limits: smallest and largest value that can be stored, on the scale of ``image``.
 
         Returns:
-            float32 tensor of the shape of ``image``.
+            float32 tensor of the shape of ``image``. It may still exceed ``limits`` a little.
         """
         profile = torch.as_tensor(profile)
         if profile.numel() == 0:
@@ -247,4 +255,7 @@ class ImposeProfile(Transform):
         batch = slices_as_batch(plain.float(), self.spatial_dims)
         steps = None if spacing is None or len(spacing) == 0 else [float(step) for step in spacing]
         band = HighBand(batch.shape[2:], self.mask_ratio, self.bands, steps, batch.device)
-        return batch_as_slices(impose_profile(batch, profile, band), image.ndim)
+        imposed = impose_profile(batch, profile, band)
+        if limits[0] > imposed.min() or limits[1] < imposed.max():
+            imposed = impose_profile(imposed.clamp(*limits), profile, band)
+        return batch_as_slices(imposed, image.ndim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping
 from os import PathLike
 from typing import Any
@@ -58,11 +59,12 @@ class StatisticalHighFrequencyReplacementd(MapTransform):
 
 
 class ImposeProfiled(MapTransform):
-    """Dictionary form of :class:`ImposeProfile`; the profile is read from the meta of another entry.
+    """Dictionary form of :class:`ImposeProfile`; profile and limits are read from the meta of another entry.
 
     Args:
         keys: keys of stage 2's outputs (C, *spatial).
-        reference_key: entry whose ``meta["frerec"]["shr"]["profile"]`` was drawn: stage 2's input.
+        reference_key: entry whose ``meta["frerec"]["shr"]["profile"]`` was drawn: stage 2's input. Its
+            ``meta["frerec"]["storable"]``, where there is one, gives the limits.
         mask_ratio: see the array form, also for the arguments that follow.
         bands: as there.
         spatial_dims: as there.
@@ -85,7 +87,9 @@ class ImposeProfiled(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return a copy of ``data`` with the profile imposed on ``keys``."""
         result = dict(data)
-        drawn = result[self.reference_key].meta["frerec"]["shr"]
+        known = result[self.reference_key].meta["frerec"]
+        drawn, storable = known["shr"], known.get("storable", {})
+        limits = float(storable.get("lower", -math.inf)), float(storable.get("upper", math.inf))
         for key in self.key_iterator(result):
-            result[key] = self.impose(result[key], drawn["profile"], drawn["spacing"])
+            result[key] = self.impose(result[key], drawn["profile"], drawn["spacing"], limits)
         return result

@@ -117,7 +117,7 @@ class GeneratedSet:
         return len(missing)
 
     def _record(self, row: dict[str, str]) -> dict[str, object]:
-        made_by = Generator(manufacturer=SOFTWARE, model="LatentGenerator", version=str(self.checksum)[:16])
+        made_by = Generator(manufacturer=SOFTWARE, model=type(self.generator).__name__, version=str(self.checksum)[:16])
         return {
             "software": SOFTWARE,
             "version": __version__,
