@@ -14,10 +14,13 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose, Resize
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,28 +36,38 @@ from frerec.shr.bank import ReferenceBank  # noqa: E402
 from frerec.shr.transforms import ImposeProfile, StatisticalHighFrequencyReplacement  # noqa: E402
 from frerec.spectrum import radial_power, ring_frequencies, spectral_gap  # noqa: E402
 
+HEAD = ("mask_ratio", "strength", "bands", "weights", "stage")
 COLUMNS = ("psnr", "ssim", "gap_high", "gap_whole", "auc_high", "auc_high_hann", "auc_whole")
 
 
-def load(rows: list[dict[str, Any]], limit: int) -> list[torch.Tensor]:
-    """Images (C, H, W) in [0, 1]."""
-    read, normalise = LoadMedicalImage(), NormalizeRange()
-    return [torch.as_tensor(normalise(read(row["image"]))).float() for row in rows[:limit]]
+def load(rows: list[dict[str, Any]], args: argparse.Namespace) -> list[MetaTensor]:
+    """Images (C, H, W) in [0, 1] with the loader's meta."""
+    read = Compose(
+        [LoadMedicalImage(channels=args.channels), NormalizeRange()]
+        + ([Resize(args.image_size, anti_aliasing=True)] if args.image_size else [])
+    )
+    return [read(row["image"]) for row in rows[: args.limit]]
 
 
 def stages(
-    images: list[torch.Tensor], shr: StatisticalHighFrequencyReplacement, network: torch.nn.Module, label: str
+    images: list[MetaTensor], shr: StatisticalHighFrequencyReplacement, network: torch.nn.Module, label: str
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Every image after each stage."""
     impose = ImposeProfile(shr.mask_ratio, shr.bands)
     device = next(network.parameters()).device
     for image in tqdm(images, desc=label, leave=False):
-        replaced = shr(image)
-        plain = torch.as_tensor(replaced)
+        replaced, plain = shr(image), image.as_tensor()
+        start = torch.as_tensor(replaced)
         with torch.no_grad():
-            restored = network(plain[None].to(device))[0].cpu()
+            restored = network(start[None].to(device))[0].cpu()
+            alone = network(plain[None].to(device))[0].cpu()
         profile = replaced.meta["frerec"]["shr"]["profile"]
-        yield {"SHR": plain, "SHR+RHM": restored, "FreRec": impose(restored, profile)}
+        yield {
+            "SHR": start,
+            "RHM": alone,
+            "SHR+RHM": restored,
+            "FreRec": impose(restored, profile, limits=(0.0, 1.0)),
+        }
 
 
 def to_8_bit(image: torch.Tensor) -> torch.Tensor:
@@ -91,52 +104,77 @@ def compare(synthetic: Tally, real: Tally, mask_ratio: float) -> dict[str, float
     }
 
 
+def networks(args: argparse.Namespace) -> dict[str, torch.nn.Module]:
+    """The networks to compare, by the name before ``=`` in ``--weights`` (or the file's own)."""
+    found = {}
+    for text in args.weights:
+        name, _, path = str(text).rpartition("=")
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        state = state.get("model", state)
+        fesa = any(".fesa." in key for key in state)
+        network = FreRecNet(2, args.channels, args.channels, args.preset, fesa=fesa)
+        network.load_state_dict(state)
+        found[name or Path(path).stem] = network.to(args.device).eval()
+    return found
+
+
+def measure(
+    real: list[MetaTensor], synthetic: list[MetaTensor], shr: StatisticalHighFrequencyReplacement,
+    network: torch.nn.Module, name: str,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """Figures of every stage at one setting."""
+    tallies: dict[str, list[Tally]] = {}
+    fidelity: dict[str, FidelityMetric] = {}
+    for side, images in enumerate((synthetic, real)):
+        label = f"{name} {('synthetic', 'real')[side]}"
+        for image, made in zip(images, stages(images, shr, network, label), strict=True):
+            for stage, result in made.items():
+                result = to_8_bit(result)
+                tallies.setdefault(stage, [Tally(), Tally()])[side].add(result)
+                if side == 1:
+                    fidelity.setdefault(stage, FidelityMetric())(result[None], image.as_tensor()[None])
+    for stage, pair in tallies.items():
+        figures = fidelity[stage].aggregate()
+        yield {"stage": stage, **{key: figures[key]["mean"] for key in ("psnr", "ssim")}} | compare(
+            *pair, shr.mask_ratio
+        )
+
+
 def sweep(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure every combination; the first row of each mask ratio is the untouched sets."""
-    real = load(find_images(args.real_dir, args.datalist, args.split), args.limit)
-    synthetic = load(find_images(args.synthetic_dir), args.limit)
-    network = FreRecNet(preset=args.preset)
-    network.load_state_dict(torch.load(args.weights, weights_only=True, map_location="cpu"))
-    network = network.to(args.device).eval()
-    bank = ReferenceBank.open(args.bank)
+    real = load(find_images(args.real_dir, args.datalist, args.split), args)
+    synthetic = load(find_images(args.synthetic_dir), args)
+    bank, found = ReferenceBank.open(args.bank), networks(args)
     before = [Tally(), Tally()]
     for tally, images in zip(before, (synthetic, real), strict=True):
         for image in images:
-            tally.add(image)
+            tally.add(image.as_tensor())
     rows: list[dict[str, Any]] = []
     for mask_ratio in args.mask_ratios:
-        rows.append({"mask_ratio": mask_ratio, "strength": None, "stage": "before", **compare(*before, mask_ratio)})
-        for strength in args.strengths:
+        rows.append({"mask_ratio": mask_ratio, "stage": "before", **compare(*before, mask_ratio)})
+        for strength, bands, weights in product(args.strengths, args.bands, found):
             shr = StatisticalHighFrequencyReplacement(
-                bank, mask_ratio=mask_ratio, top_k=args.top_k, strength=strength, method=args.method, bands=args.bands
+                bank, mask_ratio=mask_ratio, top_k=args.top_k, strength=strength, method=args.method, bands=bands
             )
-            tallies: dict[str, list[Tally]] = {}
-            fidelity: dict[str, FidelityMetric] = {}
-            for side, images in enumerate((synthetic, real)):
-                name = f"mask {mask_ratio} strength {strength} {('synthetic', 'real')[side]}"
-                for image, made in zip(images, stages(images, shr, network, name), strict=True):
-                    for stage, result in made.items():
-                        result = to_8_bit(result)
-                        tallies.setdefault(stage, [Tally(), Tally()])[side].add(result)
-                        if side == 1:
-                            fidelity.setdefault(stage, FidelityMetric())(result[None], image[None])
-            for stage, pair in tallies.items():
-                figures = fidelity[stage].aggregate()
-                row = {"mask_ratio": mask_ratio, "strength": strength, "stage": stage}
-                row |= {name: figures[name]["mean"] for name in ("psnr", "ssim")} | compare(*pair, mask_ratio)
-                rows.append(row)
-                print(json.dumps(row), flush=True)
+            setting = {"mask_ratio": mask_ratio, "strength": strength, "bands": bands, "weights": weights}
+            for row in measure(real, synthetic, shr, found[weights], f"{mask_ratio} {strength} {bands} {weights}"):
+                rows.append(setting | row)
+                print(json.dumps(rows[-1]), flush=True)
     return rows
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table."""
-    lines = ["| mask_ratio | strength | stage | " + " | ".join(COLUMNS) + " |", "| --- " * (3 + len(COLUMNS)) + "|"]
+    lines = ["| " + " | ".join((*HEAD, *COLUMNS)) + " |", "| --- " * (len(HEAD) + len(COLUMNS)) + "|"]
     for row in rows:
-        cells = [f"{row[c]:.3f}" if c in row else "" for c in COLUMNS]
-        head = [str(row["mask_ratio"]), "" if row["strength"] is None else str(row["strength"]), row["stage"]]
-        lines.append("| " + " | ".join([*head, *cells]) + " |")
+        head = [str(row.get(key, "") if row.get(key, "") is not None else "all") for key in HEAD]
+        lines.append("| " + " | ".join([*head, *(f"{row[c]:.3f}" if c in row else "" for c in COLUMNS)]) + " |")
     return "\n".join(lines) + "\n"
+
+
+def bands(text: str) -> int | None:
+    """A number of bands, or ``all`` for the finest."""
+    return None if text == "all" else int(text)
 
 
 def main() -> None:
@@ -147,12 +185,16 @@ def main() -> None:
     parser.add_argument("--split", default="test", help="split of the datalist (default: %(default)s)")
     parser.add_argument("--synthetic_dir", required=True, help="folder of synthetic images")
     parser.add_argument("--bank", default=ROOT / "models" / "bank.safetensors")
-    parser.add_argument("--weights", default=ROOT / "models" / "model.pt")
+    parser.add_argument(
+        "--weights", nargs="+", default=[ROOT / "models" / "model.pt"], help="files, each as path or name=path"
+    )
     parser.add_argument("--preset", default="compact")
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.1, 0.3, 0.5, 0.7, 0.9])
     parser.add_argument("--mask_ratios", type=float, nargs="+", default=[0.25])
     parser.add_argument("--top_k", type=int, default=50)
-    parser.add_argument("--bands", type=int, default=None)
+    parser.add_argument("--bands", type=bands, nargs="+", default=[None], help="numbers of bands, or all")
+    parser.add_argument("--channels", type=int, default=1)
+    parser.add_argument("--image_size", type=int, nargs=2, default=None, help="resize to this first")
     parser.add_argument("--method", default="random")
     parser.add_argument("--limit", type=int, default=10_000, help="at most this many images a side")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -42,7 +42,7 @@ RULES = ("auto", "stored", "window", "hounsfield", "robust", "measured")
 class NormalizeRange(Transform):
     """Map physical values to [0, 1] and note the range in ``meta["frerec"]["normalize"]``.
 
-    What the file can store, on the new scale, is noted in ``meta["frerec"]["storable"]``: 0 to 1 for a picture of 8 bits,
+    What the file can store, on the new scale, stands in ``meta["frerec"]["storable"]``: 0 to 1 for a picture of 8 bits,
     minus to plus infinity where no bound is known.
 
     Args:

@@ -153,6 +153,7 @@ def test_a_killed_study_goes_on_and_ends_the_same(
         ({"arm_names": ["RAW", "GDA+X"]}, "arm_names"),
         ({"classifiers": ["alexnet"]}, "classifiers"),
         ({"synthetic_ratio": 3.0}, "synthetic_ratio"),
+        ({"synthetic_ratio": [1.0, 2.0]}, "synthetic_ratio"),
         ({"synthetic_cases": None}, "needs synthetic images"),
         ({"label_fractions": [0.0]}, "label_fractions"),
         ({"shard_index": 2, "shard_count": 2}, "shard_index"),
@@ -166,6 +167,14 @@ def test_what_cannot_work_is_refused_before_training(
     with pytest.raises(ConfigError, match=message):
         study(rows, picture_loader, tmp_path, **settings)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_ratio_for_each_label_fraction(rows: Any, picture_loader: Any, tmp_path: Path) -> None:
+    found = study(rows, picture_loader, tmp_path, label_fractions=[1.0, 0.5], synthetic_ratio=[0.25, 0.5], seeds=(0,))
+    cells = {(run.cell.label_fraction, run.cell.synthetic_ratio) for run in found.plan}
+    assert cells == {(1.0, 0.25), (0.5, 0.5)}
+    counts = {run.cell.label_fraction: len(found._training_cases(run)[1]) for run in found.plan if run.arm == "GDA"}
+    assert abs(counts[1.0] - counts[0.5]) <= 2, "the same number of synthetic images beside fewer real ones"
 
 
 def test_an_arm_without_synthetic_images_needs_none(rows: Any, picture_loader: Any, tmp_path: Path) -> None:

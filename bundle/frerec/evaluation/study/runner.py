@@ -51,7 +51,7 @@ class DownstreamStudy:
         reference_arms: arms that all others are compared with.
         classifiers: names, see :data:`frerec.evaluation.study.classifiers.CLASSIFIERS`.
         label_fractions: shares of the real training images to study.
-        synthetic_ratio: synthetic images per real training image in use.
+        synthetic_ratio: synthetic images per real training image in use; a list has one for each label fraction.
         seeds: one run each.
         image_size: side of the images, or their spatial size.
         channels: 1 or 3.
@@ -78,7 +78,7 @@ class DownstreamStudy:
         reference_arms: Sequence[str] = ("RAW", "GDA"),
         classifiers: Sequence[str] = ("small_resnet",),
         label_fractions: Sequence[float] = (1.0,),
-        synthetic_ratio: float = 1.0,
+        synthetic_ratio: float | Sequence[float] = 1.0,
         seeds: Sequence[int] = (0, 1, 2, 3, 4),
         image_size: int | Sequence[int] = 128,
         channels: int = 1,
@@ -99,13 +99,16 @@ class DownstreamStudy:
             check_classifier(name, self.size)
         self.output_dir, self.channels = Path(output_dir), channels
         self.schedule, self.device, self.overwrite = schedule or Schedule(), torch.device(device), overwrite
-        self.shard_index, self.shard_count, self.draws, self.reference_arms = (
-            shard_index,
-            shard_count,
-            draws,
-            tuple(reference_arms),
-        )
-        self.synthetic_ratio = float(synthetic_ratio)
+        self.shard_index, self.shard_count = shard_index, shard_count
+        self.draws, self.reference_arms = draws, tuple(reference_arms)
+        if isinstance(synthetic_ratio, int | float):
+            synthetic_ratio = [synthetic_ratio] * len(label_fractions)
+        ratios = [float(ratio) for ratio in synthetic_ratio]
+        if len(ratios) != len(label_fractions):
+            raise ConfigError(
+                "synthetic_ratio", ratios, f"not as many as the {len(label_fractions)} label_fractions",
+                "Give one number for all, or one for each fraction",
+            )  # fmt: skip
         uses_synthetic = any(arm.uses_synthetic for arm in self.arms.values())
         self.cohort = read_cohort(cases, synthetic_cases if uses_synthetic else None)
         self.cache = ImageCache(self.output_dir / "cache", load, channels, self.size)
@@ -116,13 +119,13 @@ class DownstreamStudy:
         patients = sorted({case.patient for case in self.cohort.test})
         self._units = np.array([patients.index(case.patient) for case in self.cohort.test])
         # Seeds outermost and arms innermost: whenever the study is stopped, the arms have about the same seeds.
+        parts = list(zip(map(float, label_fractions), ratios, strict=True))
         self.plan = [
-            self._planned(arm, Cell(classifier, float(fraction), self.synthetic_ratio), int(seed))
-            for seed, fraction, classifier, arm in itertools.product(seeds, label_fractions, classifiers, self.arms)
+            self._planned(arm, Cell(classifier, *part), int(seed))
+            for seed, part, classifier, arm in itertools.product(seeds, parts, classifiers, self.arms)
         ]
-        for fraction, seed in itertools.product(label_fractions, seeds):
-            for arm in self.arms.values():
-                self._training_cases(arm, fraction, seed)
+        for run in self.plan:  # what cannot be drawn is said before anything is trained
+            self._training_cases(run)
 
     def _synthetic(self, arm: Arm, synthetic_dir: str | None) -> list[Case]:
         if not arm.uses_synthetic:
@@ -172,10 +175,10 @@ class DownstreamStudy:
         }
         return Run(arm, cell, seed, digest(settings))
 
-    def _training_cases(self, arm: Arm, fraction: float, seed: int) -> tuple[list[Case], list[Case]]:
-        real = labelled_subset(self.cohort.train, fraction, seed)
-        made = self.synthetic[arm.name]
-        return real, synthetic_subset(made, real, self.synthetic_ratio, seed) if made else []
+    def _training_cases(self, run: Run) -> tuple[list[Case], list[Case]]:
+        real = labelled_subset(self.cohort.train, run.cell.label_fraction, run.seed)
+        made = self.synthetic[run.arm]
+        return real, synthetic_subset(made, real, run.cell.synthetic_ratio, run.seed) if made else []
 
     def _part(self, cases: Sequence[Case], transform: Transform | None, what: str) -> Part:
         last = [time.monotonic()]
@@ -192,7 +195,7 @@ class DownstreamStudy:
     def train(self, run: Run) -> Record:
         """Do one run of the plan, without writing its file."""
         arm, began = self.arms[run.arm], time.monotonic()
-        real, made = self._training_cases(arm, run.cell.label_fraction, run.seed)
+        real, made = self._training_cases(run)
         train = self._part(real, arm.real, f"{arm.name}, real training images")
         if made:
             extra = self._part(made, arm.synthetic, f"{arm.name}, synthetic images")
