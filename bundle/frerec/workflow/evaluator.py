@@ -164,5 +164,9 @@ def _told(image: Any) -> dict[str, Any]:
         "shr": json.loads(shr) if isinstance(shr, str) else plain(shr),
     }
     told = Source.from_meta(meta["source"]).warnings if "source" in meta else []
+    familiarity = meta.get("familiarity", {})
+    if familiarity:
+        applied["bank_distance"] = round(float(familiarity["distance"]), 3)
+        told += [str(familiarity["warning"])] if familiarity["warning"] else []
     told += meta.get("written", {}).get("warnings", [])
     return {"warnings": told, "applied": {key: value for key, value in applied.items() if value}}

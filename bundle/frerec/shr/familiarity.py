@@ -1,0 +1,99 @@
+"""Is an image of the kind a reference bank was made of? A check against recalibrating a head with a bank of chests."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from os import PathLike
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Transform
+
+from frerec.shr.bank import ReferenceBank
+from frerec.shr.retrieval import Retriever
+from frerec.shr.similarity import DescriptorSimilarity
+
+#: An image farther than this, in units of the bank's own largest distance, is called unfamiliar. Our choice: of 245
+#: real and 240 generated chest X-rays none lies beyond it against the shipped bank; see docs/explanation/retrieval.md.
+LIMIT = 1.1
+#: Images of the bank whose nearest neighbours are looked up for that distance.
+ANCHORS = 512
+
+
+class Familiarity(Transform):
+    """Distance of an image to a bank, next to the distances within the bank.
+
+    The measure is that of ``method: descriptor``: the phase-free description of the low frequencies, blind to blur, so
+    that a generator's smoothness alone makes no image unfamiliar.
+
+    Args:
+        bank: the bank, or the path of one.
+    """
+
+    def __init__(self, bank: ReferenceBank | str | PathLike[str]) -> None:
+        self.bank = bank if isinstance(bank, ReferenceBank) else ReferenceBank.open(bank)
+        self._nearest = Retriever(self.bank, "descriptor", top_k=1, short_list=1)
+        self._unit = DescriptorSimilarity(self.bank, predict=False).largest_gap(ANCHORS)
+
+    def __call__(self, image: torch.Tensor) -> float:
+        """Compare one image.
+
+        Args:
+            image: (C, *spatial), nominal range [0, 1].
+
+        Returns:
+            Distance to the nearest image of the bank other than itself, divided by the largest such distance of an
+            image of the bank. About 1 and below is familiar; nan if the bank's images do not differ.
+
+        Raises:
+            FreRecError: channels or dimensions do not fit the bank.
+        """
+        plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+        _, scores = self._nearest(plain)
+        return float(-scores[0]) / self._unit if self._unit > 0 else float("nan")
+
+
+class WarnUnfamiliard(MapTransform):
+    """Note in ``meta["frerec"]["familiarity"]`` how far an image lies from a bank, and a warning where that is far.
+
+    The entry is ``{"distance": float, "warning": str}``, the text empty where there is nothing to say; images are not
+    changed.
+
+    Args:
+        keys: keys of images (C, *spatial), nominal range [0, 1].
+        bank: see :class:`Familiarity`.
+        limit: distance beyond which there is a warning.
+        allow_missing_keys: as in MONAI.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        bank: ReferenceBank | str | PathLike[str],
+        limit: float = LIMIT,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.measure, self.limit = Familiarity(bank), limit
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of ``data`` with the note in the meta data."""
+        result = dict(data)
+        for key in self.key_iterator(result):
+            image = result[key]
+            distance = self.measure(image)
+            warning = ""
+            if distance > self.limit:
+                warning = (
+                    f"it is unlike the images of the reference bank ({distance:.1f} times as far as the bank's own are "
+                    "from each other at most); use a bank and weights made from images of this kind"
+                )
+            noted = MetaTensor(torch.as_tensor(image), meta=dict(getattr(image, "meta", {})))
+            noted.meta["frerec"] = {
+                **noted.meta.get("frerec", {}),
+                "familiarity": {"distance": distance, "warning": warning},
+            }
+            result[key] = noted
+        return result

@@ -1,0 +1,65 @@
+"""An image of the bank's kind is familiar, blurred or not; another kind is not, and the manifest would say so."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import GaussianSmooth
+
+from frerec.errors import FreRecError
+from frerec.shr.bank import ReferenceBank
+from frerec.shr.descriptor import blur_direction, descriptor
+from frerec.shr.familiarity import LIMIT, Familiarity, WarnUnfamiliard
+from frerec.shr.prediction import BlurFreeSpace
+
+
+@pytest.fixture(scope="module")
+def chest_bank(chest_images: tuple[torch.Tensor, torch.Tensor]) -> ReferenceBank:
+    return ReferenceBank.build(list(chest_images[0]))
+
+
+def test_the_distance_is_that_of_a_brute_force_search(
+    chest_bank: ReferenceBank, chest_images: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    info, (train, test) = chest_bank.info, chest_images
+    table = torch.stack([descriptor(x[None], 2, info.descriptor)[0] for x in train])
+    space = BlurFreeSpace(table, blur_direction(info.image_size, 1, info.descriptor))
+    own = [
+        min(float((space(a) - space(b)).square().mean().sqrt()) for j, b in enumerate(table) if j != i)
+        for i, a in enumerate(table)
+    ]
+    query = space(descriptor(test[:1], 2, info.descriptor)[0])
+    nearest = min(float((query - space(b)).square().mean().sqrt()) for b in table)
+    assert math.isclose(Familiarity(chest_bank)(test[0]), nearest / max(own), rel_tol=1e-4)
+
+
+def test_chests_are_familiar_to_chests_and_other_things_are_not(
+    chest_bank: ReferenceBank, chest_images: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    measure, (_, test) = Familiarity(chest_bank), chest_images
+    assert max(measure(x) for x in test) < LIMIT
+    assert max(measure(GaussianSmooth(1.5)(x)) for x in test) < LIMIT
+    rows = torch.linspace(0, 60, 128).sin().mul(0.5).add(0.5).expand(1, 128, 128)
+    assert min(measure(x) for x in (torch.rand(1, 128, 128), rows, test[0].flip(2).clone().fill_(0.5))) > LIMIT
+
+
+def test_the_note_travels_with_the_image(
+    chest_bank: ReferenceBank, chest_images: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    warn = WarnUnfamiliard("image", chest_bank)
+    image = MetaTensor(chest_images[1][0], meta={"frerec": {"a": 1}})
+    known = warn({"image": image})["image"]
+    assert torch.equal(known.as_tensor(), image.as_tensor())
+    assert known.meta["frerec"]["a"] == 1
+    assert known.meta["frerec"]["familiarity"]["warning"] == ""
+    assert "familiarity" not in image.meta["frerec"]
+    other = warn({"image": torch.rand(1, 128, 128)})["image"]
+    assert "unlike the images of the reference bank" in other.meta["frerec"]["familiarity"]["warning"]
+
+
+def test_another_number_of_channels_is_refused(chest_bank: ReferenceBank) -> None:
+    with pytest.raises(FreRecError, match="channel"):
+        Familiarity(chest_bank)(torch.rand(3, 128, 128))
