@@ -55,8 +55,8 @@ class Set:
 
 SETS = {
     "chest_xray": Set(("no_finding", "pneumonia"), 1, 620, 20, 120, 18, 8),
-    "fundus": Set(("non_referable", "referable"), 3, 400, 24, 160, 30, 5, "fundus256"),
-    "brain_mri": Set(("glioma", "meningioma", "pituitary"), 1, 880, 10, 60, 13, 4, "chest_xray"),
+    "fundus": Set(("non_referable", "referable"), 3, 400, 24, 160, 30, 4, "fundus256"),
+    "brain_mri": Set(("glioma", "meningioma", "pituitary"), 1, 880, 10, 60, 11, 4, "chest_xray"),
 }
 
 Step = tuple[Path, list[str]]

@@ -52,21 +52,36 @@ def test_the_target_is_v_of_the_cosine_schedule() -> None:
 
 
 @pytest.mark.parametrize(("start", "steps"), [(0.5, 12), (0.5, 25), (0.3, 20), (1.0, 30)])
-def test_the_true_v_leads_to_the_image(start: float, steps: int) -> None:
+def test_the_true_v_leads_to_the_image(start: float, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all images are one, v is known exactly, and a draw must end on that image with no noise left."""
     generator = small(steps, start=start)
     alphas = torch.from_numpy(cosine_alphas()).float()
     wanted = 0.6 * torch.rand(1, 1, 16, 32) + 0.2
     generator.source.fit([{"image": wanted[0] + 0.01 * torch.randn(1, 16, 32)} for _ in range(5)], "image")
 
-    class TrueV(torch.nn.Module):
-        def forward(self, x: torch.Tensor, time: torch.Tensor, class_labels: torch.Tensor) -> torch.Tensor:
-            a, s = alphas[time.long()].sqrt().view(-1, 1, 1, 1), (1 - alphas[time.long()]).sqrt().view(-1, 1, 1, 1)
-            x0 = generator.to_depth(2 * wanted - 1)
-            return a * (x - a * x0) / s - s * x0
+    def true_v(x: torch.Tensor, time: torch.Tensor, class_labels: torch.Tensor) -> torch.Tensor:
+        a, s = alphas[time.long()].sqrt().view(-1, 1, 1, 1), (1 - alphas[time.long()]).sqrt().view(-1, 1, 1, 1)
+        x0 = 2 * wanted - 1
+        return a * (x - a * x0) / s - s * x0
 
-    generator.net = TrueV()  # type: ignore[assignment]
+    monkeypatch.setattr(generator, "forward", true_v)
     assert torch.allclose(generator.sample([0], [3]), wanted, atol=2e-3)
+
+
+def test_untrained_it_is_the_best_linear_guess() -> None:
+    """With a network that says nothing, v is the linear regression of v on x for white data of variance 1/4."""
+    generator = small()
+    torch.nn.init.zeros_(generator.net.out[2].conv.weight)
+    torch.nn.init.zeros_(generator.net.out[2].conv.bias)
+    torch.manual_seed(1)
+    x0, noise = 0.5 * torch.randn(4, 1, 16, 32), torch.randn(4, 1, 16, 32)
+    for time in (10, 250, 490):
+        a, s = (float(part) for part in (cosine_alphas()[time] ** 0.5, (1 - cosine_alphas()[time]) ** 0.5))
+        x, v = a * x0 + s * noise, a * noise - s * x0
+        with torch.no_grad():
+            guess = generator(x, torch.full((4,), float(time)), torch.zeros(4, dtype=torch.int64))
+        slope = float((x * v).mean() / x.square().mean())
+        assert torch.allclose(guess, slope * x, atol=0.1 * float(v.std()) * float(x.abs().max()))
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])

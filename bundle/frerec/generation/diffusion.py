@@ -16,6 +16,8 @@ from frerec.errors import ConfigError
 from frerec.generation.source import GaussianSource
 
 TRAIN_TIMESTEPS = 1000
+#: Standard deviation that images on [-1, 1] are taken to have.
+DATA_STD = 0.5
 
 
 class PixelDiffusion(nn.Module):
@@ -44,6 +46,8 @@ class PixelDiffusion(nn.Module):
         ConfigError: the image size does not fit, or ``start`` is out of range.
     """
 
+    levels: torch.Tensor
+
     def __init__(
         self,
         class_names: Sequence[str],
@@ -70,7 +74,9 @@ class PixelDiffusion(nn.Module):
         self.class_names, self.image_size = list(class_names), tuple(image_size)
         self.start, self.steps, self.guidance = start, steps, guidance
         alphas = DDPMScheduler(TRAIN_TIMESTEPS, schedule="cosine").alphas_cumprod
-        self.signal, self.noise = alphas.sqrt().tolist(), (1 - alphas).sqrt().tolist()
+        levels = torch.stack([alphas.sqrt(), (1 - alphas).sqrt()]).float()
+        self.register_buffer("levels", levels, persistent=False)
+        self.signal, self.noise = levels.tolist()
         self.to_depth, self.to_space = nn.PixelUnshuffle(shuffle), nn.PixelShuffle(shuffle)
         self.source = GaussianSource((in_channels, *self.image_size), n_components)
         self.net = DiffusionModelUNet(
@@ -88,6 +94,9 @@ class PixelDiffusion(nn.Module):
     def forward(self, x: torch.Tensor, timesteps: torch.Tensor, class_labels: torch.Tensor) -> torch.Tensor:
         """Predict v (T. Salimans and J. Ho, 2022) of noisy images.
 
+        The network adds to the best linear guess, in units of what that leaves open (preconditioning of T. Karras et
+        al., 2022, written for v): noise in the finest detail is then removed from the first step of training on.
+
         Args:
             x: (B, C, H, W), images in [-1, 1] with noise.
             timesteps: (B,), from 0 to ``TRAIN_TIMESTEPS - 1``.
@@ -96,7 +105,11 @@ class PixelDiffusion(nn.Module):
         Returns:
             (B, C, H, W).
         """
-        return self.to_space(self.net(self.to_depth(x), timesteps, class_labels=class_labels))
+        step = timesteps.long().clamp(0, TRAIN_TIMESTEPS - 1)
+        a, s = (self.levels[:, step].to(x)[:, :, None, None, None]).unbind(0)
+        spread = (a * DATA_STD).square() + s.square()
+        learnt = self.to_space(self.net(self.to_depth(x / spread.sqrt()), timesteps, class_labels=class_labels))
+        return a * s * (1 - DATA_STD**2) / spread * x + DATA_STD / spread.sqrt() * learnt
 
     @torch.no_grad()
     def sample(self, labels: Sequence[int], seeds: Sequence[int]) -> torch.Tensor:
