@@ -124,7 +124,7 @@ class Evidence:
         if s.start == f"{name}256":
             yield made / s.start / "model.pt", self.bundle(
                 "train", output_dir=made / s.start, bank_path=self.output / "banks" / f"{s.start}.safetensors",
-                val_interval=4, **shared,
+                max_epochs=12, val_interval=4, **shared,
             )  # fmt: skip
         initial = {"initial_weights_path": made / s.start / "model.pt"} if s.start else {}
         interval = {"max_epochs": s.epochs, "val_interval": max(2, s.epochs // 2)}
