@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
+from frerec.preflight import PreflightError
 from frerec.shr.bank import ReferenceBank
 from tests.bundle.conftest import SmallCohort
 from tests.conftest import BundleCommand
@@ -59,6 +61,17 @@ def test_training_goes_on_where_it_was(bundle_root: Path, small_cohort: SmallCoh
     made.run()
     assert epochs == [2]
     assert torch.load(tmp_path / "checkpoint_epoch=2.pt", weights_only=True)["trainer"]["iteration"] == 6
+
+
+def test_training_starts_from_given_weights(bundle_root: Path, small_cohort: SmallCohort, tmp_path: Path) -> None:
+    made = training(bundle_root, small_cohort, tmp_path, initial_weights_path=str(small_cohort.weights))
+    given = torch.load(small_cohort.weights, weights_only=True)
+    network = made.parser.get_parsed_content("network")
+    assert all(torch.equal(value.cpu(), given[name]) for name, value in network.state_dict().items())
+    with pytest.raises(PreflightError, match="initial_weights_path"):
+        training(bundle_root, small_cohort, tmp_path, initial_weights_path=str(tmp_path / "none.pt"))
+    with pytest.raises(PreflightError, match="fesa"):
+        training(bundle_root, small_cohort, tmp_path, initial_weights_path=str(small_cohort.weights), fesa=False)
 
 
 def test_a_bank_is_built_with_nothing_installed(
