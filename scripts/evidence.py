@@ -208,6 +208,7 @@ class Evidence:
                 bank_path=self.output / "banks" / f"{name}.safetensors", channels=SETS[name].channels,
                 weights_path=self.output / "networks" / name / "model.pt", output_dir=out, arm_names=list(ARMS),
                 label_fractions=[1.0, 0.1], synthetic_ratio=[1, 10],
+                max_steps=200,
             )  # fmt: skip
 
 
@@ -270,10 +271,13 @@ def main() -> None:
     for step in args.steps:
         for name in args.sets:
             for made, command in getattr(evidence, step)(name):
-                print(f"[{'done' if made.exists() else 'to do'}] {shlex.join(command)}", flush=True)
-                if not args.list and not made.exists():
+                # A file of its own: weights and reports appear before the step that makes them has finished.
+                finished = made.with_name(f"{made.name}.finished")
+                print(f"[{'done' if finished.exists() else 'to do'}] {shlex.join(command)}", flush=True)
+                if not args.list and not finished.exists():
                     made.parent.mkdir(parents=True, exist_ok=True)
                     subprocess.run(command, check=True)
+                    finished.touch()
 
 
 if __name__ == "__main__":

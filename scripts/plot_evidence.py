@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -117,7 +118,7 @@ def forest(evidence: Path, output: Path) -> None:
     longest = max(map(len, rows.values()))
     figure = Figure(figsize=(5.5 * len(rows), 0.24 * longest + 1))
     for panel, (fraction, found) in zip(
-        figure.subplots(1, len(rows), squeeze=False, sharey=True)[0], sorted(rows.items(), reverse=True), strict=True
+        figure.subplots(1, len(rows), squeeze=False)[0], sorted(rows.items(), reverse=True), strict=True
     ):
         for y, (_, value, low, high, reference) in enumerate(found):
             colour = {"RAW": "#333333", "GDA": "#00708a"}[reference]
@@ -127,7 +128,8 @@ def forest(evidence: Path, output: Path) -> None:
         panel.set_yticks(range(len(found)), [row[0] for row in found], fontsize=7)
         panel.set_title(f"{fraction:.0%} of the real training images", fontsize=10)
         panel.set_xlabel("difference in AUC, 95 % interval")
-    panel.invert_yaxis()
+        panel.invert_yaxis()
+
     save(figure, output / "evidence_study.svg")
 
 
@@ -139,7 +141,8 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def shown(found: dict[str, Any], digits: int = 3, sign: bool = False) -> str:
     """A value with its interval, without the leading zero."""
-    texts = [f"{found[key]:{'+' if sign else ''}.{digits}f}".replace("0.", ".", 1) for key in ("value", "low", "high")]
+    texts = [f"{found[key]:{'+' if sign else ''}.{digits}f}" for key in ("value", "low", "high")]
+    texts = [re.sub(r"^([+-]?)0\.", r"\1.", text) for text in texts]
     return f"{texts[0]} ({texts[1]} to {texts[2]})"
 
 

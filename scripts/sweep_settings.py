@@ -4,7 +4,7 @@ Real and synthetic images go through stage 1 (SHR), through both stages (RHM) an
 imposed (FreRec). For each the table says how far real images move (PSNR, SSIM against the input) and how far
 recalibrated synthetic images still are from recalibrated real ones (spectral gap, cross-validated detector AUC).
 
-    python scripts/sweep_strength.py --datalist manifest.csv --split test --synthetic_dir synthetic \
+    python scripts/sweep_settings.py --datalist manifest.csv --split test --synthetic_dir synthetic \
         --bank models/bank.safetensors --weights models/model.pt --output sweep
 """
 
@@ -108,7 +108,7 @@ def networks(args: argparse.Namespace) -> dict[str, torch.nn.Module]:
     """The networks to compare, by the name before ``=`` in ``--weights`` (or the file's own)."""
     found = {}
     for text in args.weights:
-        name, _, path = str(text).rpartition("=")
+        name, _, path = ("", "", str(text)) if Path(text).is_file() else str(text).partition("=")
         state = torch.load(path, weights_only=True, map_location="cpu")
         state = state.get("model", state)
         fesa = any(".fesa." in key for key in state)

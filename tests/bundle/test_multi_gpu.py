@@ -16,6 +16,9 @@ from tests.bundle.conftest import SmallCohort
 def test_two_processes_share_one_training(bundle_root: Path, small_cohort: SmallCohort, tmp_path: Path) -> None:
     configs = [str(bundle_root / "configs" / f"{name}.json") for name in ("train", "multi_gpu_train")]
     batch_size, processes, epochs = 3, 2, 2
+    torch.manual_seed(7)
+    start = tmp_path / "start.pt"
+    torch.save(FreRecNet(spatial_dims=2, in_channels=1, out_channels=1, preset="compact").state_dict(), start)
     ids = {
         "dataset_dir": small_cohort.folder,
         "datalist": small_cohort.datalist,
@@ -27,6 +30,8 @@ def test_two_processes_share_one_training(bundle_root: Path, small_cohort: Small
         "batch_size": batch_size,
         "max_epochs": epochs,
         "val_interval": 1,
+        "initial_weights_path": start,
+        "learning_rate": 1e-9,
     }
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     words = [word for name, value in ids.items() for word in (f"--{name}", str(value))]
@@ -51,3 +56,7 @@ def test_two_processes_share_one_training(bundle_root: Path, small_cohort: Small
     # What it wrote is a plain network: no trace of the wrapper that joins the processes.
     network = FreRecNet(spatial_dims=2, in_channels=1, out_channels=1, preset="compact")
     network.load_state_dict(torch.load(tmp_path / "training" / "model.pt", weights_only=True))
+
+    # With next to no step size it is still what it started from.
+    given = torch.load(start, weights_only=True)
+    assert all(torch.allclose(value, given[name], atol=1e-5) for name, value in network.state_dict().items())

@@ -51,7 +51,7 @@ def test_the_target_is_v_of_the_cosine_schedule() -> None:
     assert torch.equal(inputs["class_labels"][~dropped], label[~dropped])
 
 
-@pytest.mark.parametrize(("start", "steps"), [(0.5, 12), (0.5, 25), (0.3, 20), (1.0, 30)])
+@pytest.mark.parametrize(("start", "steps"), [(0.5, 12), (0.5, 25), (0.3, 20), (1.0, 30), (0.01, 25)])
 def test_the_true_v_leads_to_the_image(start: float, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all images are one, v is known exactly, and a draw must end on that image with no noise left."""
     generator = small(steps, start=start)
@@ -82,6 +82,12 @@ def test_untrained_it_is_the_best_linear_guess() -> None:
             guess = generator(x, torch.full((4,), float(time)), torch.zeros(4, dtype=torch.int64))
         slope = float((x * v).mean() / x.square().mean())
         assert torch.allclose(guess, slope * x, atol=0.1 * float(v.std()) * float(x.abs().max()))
+        # what is left to learn has variance 1 in the network's units: a constant 1 there moves v by its spread
+        torch.nn.init.ones_(generator.net.out[2].conv.bias)
+        with torch.no_grad():
+            unit = generator(x, torch.full((4,), float(time)), torch.zeros(4, dtype=torch.int64)) - guess
+        torch.nn.init.zeros_(generator.net.out[2].conv.bias)
+        assert abs(float((v - guess).std() / unit.mean()) - 1) < 0.06
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
@@ -102,3 +108,10 @@ def test_settings_that_cannot_work() -> None:
         PixelDiffusion(["a"], image_size=(20, 32))
     with pytest.raises(ConfigError, match="start"):
         PixelDiffusion(["a"], start=0.0)
+
+
+def test_weights_bring_the_start_they_were_trained_with() -> None:
+    trained, other = small(start=0.3), small(start=0.8)
+    other.load_state_dict(trained.state_dict())
+    assert float(other.start) == pytest.approx(0.3)
+    assert torch.equal(other.sample([0], [4]), trained.sample([0], [4]))

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from frerec.errors import InputError
 from frerec.imaging.dicom_series import find_series
+from frerec.imaging.intensity import NormalizeRange
 from frerec.imaging.loader import LoadMedicalImage
 from frerec.imaging.source import Source
 from frerec.imaging.stored import to_stored
@@ -87,6 +88,9 @@ def test_slices_with_scales_of_their_own_become_one_scale(tmp_path):
     assert np.array_equal(image[0].numpy(), np.stack(expected, axis=-1))
     stored = to_stored(image.numpy(), Source.from_meta(image.meta["frerec"]["source"]))
     assert all(np.array_equal(pixels.array, VOLUME[index]) for index, pixels in enumerate(stored))
+    # one slice's range must not become the limit of all
+    normalized = NormalizeRange()(image)
+    assert normalized.meta["frerec"]["storable"]["upper"] >= float(normalized.max())
 
 
 def test_a_tilted_gantry_stays_a_shear(tmp_path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -150,3 +151,8 @@ def test_what_the_file_can_store_is_known_on_the_new_scale(tmp_path):
     storable = NormalizeRange()(radiograph).meta["frerec"]["storable"]
     assert storable == {"lower": (0 - 200) / 200, "upper": (1023 - 200) / 200}
     assert NormalizeRange()(torch.rand(1, 4, 4)).meta["frerec"]["storable"] == {"lower": -np.inf, "upper": np.inf}
+    image = nib.Nifti1Image(NOISE.integers(0, 900, (6, 7, 3)).astype(np.uint16), np.eye(4))
+    nib.save(image, tmp_path / "a.nii.gz")
+    lower, upper = 10.0, 810.0
+    volume = NormalizeRange(lower=lower, upper=upper)(LOAD(tmp_path / "a.nii.gz"))
+    assert volume.meta["frerec"]["storable"] == {"lower": (0 - lower) / 800, "upper": (65535 - lower) / 800}

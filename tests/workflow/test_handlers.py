@@ -6,6 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from frerec.workflow.handlers import RunReport
+from frerec.workflow.outcome import DONE, Outcome
+
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
@@ -27,6 +30,18 @@ def test_problems_are_told_once_and_summed_up(
     assert summary.startswith("4 items: 2 done, 0 done before, 1 skipped, 0 failed, 1 no images; ")
     assert "images/s" in summary
     assert summary.endswith(f"{tmp_path / 'out' / 'manifest.jsonl'}\n")
+
+
+def test_each_kind_of_warning_is_told_once() -> None:
+    stream = io.StringIO()
+    report = RunReport(3, SimpleNamespace(path="m"), stream=stream)  # type: ignore[arg-type]
+    outcomes = [
+        Outcome(f"{i}.png", DONE, warnings=[f"{i} values lay beyond", *(["unlike the bank"] if i else [])])
+        for i in range(3)
+    ]
+    report.iteration_completed(SimpleNamespace(state=SimpleNamespace(output=outcomes)))  # type: ignore[arg-type]
+    told = stream.getvalue().splitlines()
+    assert [line.split(" (told")[0] for line in told] == ["0.png: 0 values lay beyond", "1.png: unlike the bank"]
 
 
 def test_a_good_run_returns(tmp_path: Path, plain: SimpleNamespace) -> None:

@@ -39,7 +39,8 @@ class PixelDiffusion(nn.Module):
         num_res_blocks: residual blocks of each level.
         n_components: principal components of the starting distribution.
         start: share of the chain that is kept, in (0, 1]; 1 starts from white noise, as an ordinary diffusion model.
-        steps: DDIM steps of a draw.
+            Part of the weights: loaded ones bring their own.
+        steps: DDIM steps of a draw; at most one for each noise level is taken.
         guidance: classifier-free guidance weight; 1 for none.
 
     Raises:
@@ -47,6 +48,7 @@ class PixelDiffusion(nn.Module):
     """
 
     levels: torch.Tensor
+    start: torch.Tensor
 
     def __init__(
         self,
@@ -72,7 +74,9 @@ class PixelDiffusion(nn.Module):
         if not 0 < start <= 1:
             raise ConfigError("start", start, "not a share of the chain", "Use a number above 0 and up to 1")
         self.class_names, self.image_size = list(class_names), tuple(image_size)
-        self.start, self.steps, self.guidance = start, steps, guidance
+        # Kept with the weights, because a draw must start where the training did.
+        self.register_buffer("start", torch.tensor(float(start)))
+        self.steps, self.guidance = steps, guidance
         alphas = DDPMScheduler(TRAIN_TIMESTEPS, schedule="cosine").alphas_cumprod
         levels = torch.stack([alphas.sqrt(), (1 - alphas).sqrt()]).float()
         self.register_buffer("levels", levels, persistent=False)
@@ -128,7 +132,8 @@ class PixelDiffusion(nn.Module):
         chance = torch.Generator().manual_seed(int(seed))
         image = 2 * self.source(1, chance) - 1
         noise = torch.randn(image.shape, generator=chance).to(image)
-        times = torch.linspace(-1, self.start * TRAIN_TIMESTEPS - 1, self.steps + 1).round().int().tolist()[::-1]
+        first = max(1, round(float(self.start) * TRAIN_TIMESTEPS)) - 1
+        times = torch.linspace(-1, first, min(self.steps, first + 1) + 1).round().int().tolist()[::-1]
         image = self.signal[times[0]] * image + self.noise[times[0]] * noise
         guided = self.guidance != 1
         classes = torch.tensor([int(label), len(self.class_names)][: 1 + guided], device=image.device)

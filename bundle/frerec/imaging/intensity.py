@@ -77,9 +77,11 @@ class NormalizeRange(Transform):
         values = (_wide(image) - lower) / (upper - lower)
         result = _with_range(values, image, {"lower": lower, "upper": upper})
         meta = result.meta["frerec"]
-        ranges = Source.from_meta(meta["source"]).details["range"] if "source" in meta else {}
-        low, high = ((float(end) - lower) / (upper - lower) for end in ranges.get("stored", (-math.inf, math.inf)))
-        meta["storable"] = {"lower": low, "upper": high}
+        details = Source.from_meta(meta["source"]).details if "source" in meta else {}
+        limits = details.get("limits") or details.get("range", {}).get("stored") or (-math.inf, math.inf)
+        low, high = ((float(end) - lower) / (upper - lower) for end in limits)
+        # Slices of a volume may have scales of their own: what is in the image can be stored, whatever one slice says.
+        meta["storable"] = {"lower": min(low, float(values.min())), "upper": max(high, float(values.max()))}
         return result
 
     def bounds(self, image: torch.Tensor) -> tuple[float, float]:

@@ -49,6 +49,9 @@ def read_nifti(path: Path, channels: int | None = None) -> Reading:
     plain_bytes = stored.dtype == np.uint8 and (slope, intercept) == (1.0, 0.0)
     if plain_bytes:
         ranges["stored"] = [0.0, 255.0]
+    if stored.dtype.kind in "iu":
+        limits = np.iinfo(stored.dtype)
+        details["limits"] = sorted(float(end) * slope + intercept for end in (limits.min, limits.max))
     details.update(
         range={**ranges, "auto": "stored" if plain_bytes else "robust"},
         shape=list(array.shape),

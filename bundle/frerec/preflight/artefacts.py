@@ -74,8 +74,7 @@ def check_weights(values: Mapping[str, Any]) -> list[FreRecError]:
 def _check_file(key: str, values: Mapping[str, Any]) -> list[FreRecError]:
     path, told = Path(values[key]), str(values[key])
     if not path.is_file():
-        remedy = "Check the path, train weights with configs/train.json, or set --use_network False"
-        return [ConfigError(key, told, "no such file", remedy)]
+        return [ConfigError(key, told, "no such file", _remedy(key, values))]
     problems = check_listed(key, path)
     if problems:
         return problems
@@ -91,6 +90,15 @@ def _check_file(key: str, values: Mapping[str, Any]) -> list[FreRecError]:
     if any(values.get(name) is None for name in ("preset", "channels", "spatial_dims")):
         return []
     return _check_fit(told, state, values)
+
+
+def _remedy(key: str, values: Mapping[str, Any]) -> str:
+    if key == "initial_weights_path":
+        return "Check the path, or leave it out to start from scratch"
+    if "generator_type" in values:
+        return "Check the path, or train a generator with configs/train_generator.json or train_diffusion.json"
+    without = ", or set --use_network False" if "use_network" in values else ""
+    return f"Check the path, or train weights with configs/train.json{without}"
 
 
 def _check_fit(told: str, state: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> list[FreRecError]:

@@ -217,9 +217,9 @@ class ImposeProfile(Transform):
     """Give stage 2's output exactly the profile that stage 1 drew, keeping its phases.
 
     A restoration network changes ring powers again (it shrinks what it is unsure of); a detector finds that at once.
-    So does the clipping of values that the file cannot store, which hits saturated real images harder than generated
-    ones: where the limits are known, values are clipped to them and the profile is imposed once more. Not in the
-    paper; our choice, measured in docs/README.md.
+    So does the clipping of values that the file cannot store, which changes smooth generated images with a black
+    background more than real ones: where the limits are known, values are clipped to them and the profile is imposed
+    once more. Not in the paper; our choice, measured in docs/explanation/method.md.
 
     Args:
         mask_ratio: as in :class:`StatisticalHighFrequencyReplacement`.

@@ -15,9 +15,11 @@ from frerec.shr.bank import ReferenceBank
 from frerec.shr.retrieval import Retriever
 from frerec.shr.similarity import DescriptorSimilarity
 
-#: An image farther than this, in units of the bank's own largest distance, is called unfamiliar. Our choice: of 245
-#: real and 240 generated chest X-rays none lies beyond it against the shipped bank; see docs/explanation/retrieval.md.
-LIMIT = 1.1
+#: An image farther than this, in units of what is far within the bank, is called unfamiliar. Our choice: see the
+#: table in docs/explanation/retrieval.md.
+LIMIT = 1.25
+#: Far within the bank: this share of its images is nearer to another one. Not the farthest, which may be a stray.
+QUANTILE = 0.99
 #: Images of the bank whose nearest neighbours are looked up for that distance.
 ANCHORS = 512
 
@@ -35,7 +37,7 @@ class Familiarity(Transform):
     def __init__(self, bank: ReferenceBank | str | PathLike[str]) -> None:
         self.bank = bank if isinstance(bank, ReferenceBank) else ReferenceBank.open(bank)
         self._nearest = Retriever(self.bank, "descriptor", top_k=1, short_list=1)
-        self._unit = DescriptorSimilarity(self.bank, predict=False).largest_gap(ANCHORS)
+        self._unit = DescriptorSimilarity(self.bank, predict=False).gap(QUANTILE, ANCHORS)
 
     def __call__(self, image: torch.Tensor) -> float:
         """Compare one image.
@@ -44,15 +46,15 @@ class Familiarity(Transform):
             image: (C, *spatial), nominal range [0, 1].
 
         Returns:
-            Distance to the nearest image of the bank other than itself, divided by the largest such distance of an
-            image of the bank. About 1 and below is familiar; nan if the bank's images do not differ.
+            Distance to the nearest image of the bank other than itself, divided by the distance that 99 % of the
+            bank's own images keep within. About 1 and below is familiar; 0 if the bank's images do not differ.
 
         Raises:
             FreRecError: channels or dimensions do not fit the bank.
         """
         plain = image.as_tensor() if isinstance(image, MetaTensor) else image
         _, scores = self._nearest(plain)
-        return float(-scores[0]) / self._unit if self._unit > 0 else float("nan")
+        return float(-scores[0]) / self._unit if self._unit > 0 else 0.0
 
 
 class WarnUnfamiliard(MapTransform):
@@ -87,10 +89,13 @@ class WarnUnfamiliard(MapTransform):
             warning = ""
             if distance > self.limit:
                 warning = (
-                    f"it is unlike the images of the reference bank ({distance:.1f} times as far as the bank's own are "
-                    "from each other at most); use a bank and weights made from images of this kind"
+                    f"it is unlike the images of the reference bank ({distance:.1f} times as far from them as they are "
+                    "from each other); use a bank and weights made from images of this kind and size"
                 )
-            noted = MetaTensor(torch.as_tensor(image), meta=dict(getattr(image, "meta", {})))
+            operations = list(getattr(image, "applied_operations", []))
+            noted = MetaTensor(
+                torch.as_tensor(image), meta=dict(getattr(image, "meta", {})), applied_operations=operations
+            )
             noted.meta["frerec"] = {
                 **noted.meta.get("frerec", {}),
                 "familiarity": {"distance": distance, "warning": warning},

@@ -54,13 +54,13 @@ class DescriptorSimilarity:
     def exact(self, batch: torch.Tensor, indices: torch.Tensor) -> None:
         """The estimate is exact."""
 
-    def largest_gap(self, anchors: int) -> float:
-        """The largest distance of a bank image to the nearest other one, over at most so many evenly spaced ones."""
+    def gap(self, quantile: float, anchors: int) -> float:
+        """A quantile of the distance of a bank image to its nearest neighbour, over at most so many of them."""
         chosen = torch.linspace(0, len(self._table) - 1, min(anchors, len(self._table))).round().long().unique()
         distance = torch.cdist(self._table[chosen], self._table) / self._table.shape[1] ** 0.5
         distance[torch.arange(len(chosen)), chosen] = torch.inf
         nearest = distance.min(1).values
-        return float(nearest[nearest.isfinite()].max()) if len(self._table) > 1 else 0.0
+        return float(nearest.quantile(quantile)) if len(self._table) > 1 else 0.0
 
 
 class RandomOrder:

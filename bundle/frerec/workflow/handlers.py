@@ -71,6 +71,7 @@ class RunReport:
         self.total, self.manifest, self.stream = total, manifest, stream
         self.counts: Counter[str] = Counter()
         self.warned = 0
+        self.told_kinds: set[str] = set()
         self._bar: tqdm[Any] | None = None
         self._start = self._told = time.monotonic()
 
@@ -85,6 +86,7 @@ class RunReport:
         stream = self.stream or sys.stderr
         self.counts.clear()
         self.warned = 0
+        self.told_kinds.clear()
         self._start = self._told = time.monotonic()
         self._bar = tqdm(total=self.total, unit="image", file=stream, disable=not stream.isatty())
 
@@ -96,6 +98,12 @@ class RunReport:
             self.warned += bool(outcome.warnings)
             if outcome.status in (SKIPPED, FAILED):
                 tqdm.write(outcome.line(), file=stream)
+            for warning in outcome.warnings:
+                # Each kind of warning once: a folder of the wrong kind would repeat it for every file.
+                kind = "".join(c for c in warning if not c.isdigit())
+                if kind not in self.told_kinds:
+                    self.told_kinds.add(kind)
+                    tqdm.write(f"{outcome.path}: {warning} (told once; the manifest has all)", file=stream)
         count = self.counts.total()
         if self._bar is not None:
             self._bar.update(count - self._bar.n)
