@@ -85,7 +85,7 @@ def pareto(evidence: Path, output: Path) -> None:
             rows = read(evidence / "sweeps" / name / generator / "strength" / "sweep.json") or []
             before = next((row for row in rows if row["stage"] == "before"), None)
             for stage, colour in STAGES.items():
-                chosen = [row for row in rows if row["stage"] == stage][: 1 if stage == "RHM" else None]
+                chosen = [row for row in rows if row["stage"] == stage]
                 for panel, key in zip(panels[:, column], ("gap_high", "auc_high"), strict=True):
                     x, y = [row["psnr"] for row in chosen], [row[key] for row in chosen]
                     label = f"{stage}, {GENERATORS[generator]}"

@@ -46,28 +46,27 @@ def load(rows: list[dict[str, Any]], args: argparse.Namespace) -> list[MetaTenso
         [LoadMedicalImage(channels=args.channels), NormalizeRange()]
         + ([Resize(args.image_size, anti_aliasing=True)] if args.image_size else [])
     )
-    return [read(row["image"]) for row in rows[: args.limit]]
+    # evenly from the whole list, which is often sorted by class
+    chosen = [rows[i * len(rows) // args.limit] for i in range(args.limit)] if len(rows) > args.limit else rows
+    return [read(row["image"]) for row in chosen]
 
 
 def stages(
-    images: list[MetaTensor], shr: StatisticalHighFrequencyReplacement, network: torch.nn.Module, label: str
+    images: list[MetaTensor], shr: StatisticalHighFrequencyReplacement | None, network: torch.nn.Module, label: str
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Every image after each stage."""
-    impose = ImposeProfile(shr.mask_ratio, shr.bands)
+    """Every image after each stage; without ``shr`` after the network alone."""
     device = next(network.parameters()).device
     for image in tqdm(images, desc=label, leave=False):
-        replaced, plain = shr(image), image.as_tensor()
-        start = torch.as_tensor(replaced)
+        start = image if shr is None else shr(image)
+        plain = start.as_tensor()
         with torch.no_grad():
-            restored = network(start[None].to(device))[0].cpu()
-            alone = network(plain[None].to(device))[0].cpu()
-        profile = replaced.meta["frerec"]["shr"]["profile"]
-        yield {
-            "SHR": start,
-            "RHM": alone,
-            "SHR+RHM": restored,
-            "FreRec": impose(restored, profile, limits=(0.0, 1.0)),
-        }
+            restored = network(plain[None].to(device))[0].cpu()
+        if shr is None:
+            yield {"RHM": restored}
+            continue
+        impose = ImposeProfile(shr.mask_ratio, shr.bands)
+        imposed = impose(restored, start.meta["frerec"]["shr"]["profile"], limits=(0.0, 1.0))
+        yield {"SHR": plain, "SHR+RHM": restored, "FreRec": imposed}
 
 
 def to_8_bit(image: torch.Tensor) -> torch.Tensor:
@@ -119,8 +118,8 @@ def networks(args: argparse.Namespace) -> dict[str, torch.nn.Module]:
 
 
 def measure(
-    real: list[MetaTensor], synthetic: list[MetaTensor], shr: StatisticalHighFrequencyReplacement,
-    network: torch.nn.Module, name: str,
+    real: list[MetaTensor], synthetic: list[MetaTensor], shr: StatisticalHighFrequencyReplacement | None,
+    network: torch.nn.Module, mask_ratio: float, name: str,
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Figures of every stage at one setting."""
     tallies: dict[str, list[Tally]] = {}
@@ -135,9 +134,7 @@ def measure(
                     fidelity.setdefault(stage, FidelityMetric())(result[None], image.as_tensor()[None])
     for stage, pair in tallies.items():
         figures = fidelity[stage].aggregate()
-        yield {"stage": stage, **{key: figures[key]["mean"] for key in ("psnr", "ssim")}} | compare(
-            *pair, shr.mask_ratio
-        )
+        yield {"stage": stage, **{key: figures[key]["mean"] for key in ("psnr", "ssim")}} | compare(*pair, mask_ratio)
 
 
 def sweep(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -150,17 +147,33 @@ def sweep(args: argparse.Namespace) -> list[dict[str, Any]]:
         for image in images:
             tally.add(image.as_tensor())
     rows: list[dict[str, Any]] = []
+
+    def note(setting: dict[str, Any], found: Iterator[dict[str, Any]]) -> None:
+        for row in found:
+            rows.append(setting | row)
+            print(json.dumps(rows[-1]), flush=True)
+        write(rows, args.output)
+
     for mask_ratio in args.mask_ratios:
         rows.append({"mask_ratio": mask_ratio, "stage": "before", **compare(*before, mask_ratio)})
+        for weights, network in found.items():
+            setting = {"mask_ratio": mask_ratio, "weights": weights}
+            note(setting, measure(real, synthetic, None, network, mask_ratio, f"{mask_ratio} {weights}"))
         for strength, bands, weights in product(args.strengths, args.bands, found):
             shr = StatisticalHighFrequencyReplacement(
                 bank, mask_ratio=mask_ratio, top_k=args.top_k, strength=strength, method=args.method, bands=bands
             )
             setting = {"mask_ratio": mask_ratio, "strength": strength, "bands": bands, "weights": weights}
-            for row in measure(real, synthetic, shr, found[weights], f"{mask_ratio} {strength} {bands} {weights}"):
-                rows.append(setting | row)
-                print(json.dumps(rows[-1]), flush=True)
+            name = f"{mask_ratio} {strength} {bands} {weights}"
+            note(setting, measure(real, synthetic, shr, found[weights], mask_ratio, name))
     return rows
+
+
+def write(rows: list[dict[str, Any]], output: Path) -> None:
+    """Write sweep.json and sweep.md, complete or as far as it is."""
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "sweep.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (output / "sweep.md").write_text(table(rows))
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -201,9 +214,6 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("sweep"), help="folder for sweep.json and sweep.md")
     args = parser.parse_args()
     rows = sweep(args)
-    args.output.mkdir(parents=True, exist_ok=True)
-    (args.output / "sweep.json").write_text(json.dumps(rows, indent=1) + "\n")
-    (args.output / "sweep.md").write_text(table(rows))
     print(table(rows))
 
 
