@@ -57,3 +57,13 @@ def test_volumes_count_slice_by_slice() -> None:
     values = FidelityMetric()(changed, original)
     slices = [FidelityMetric()(changed[:1, ..., z], original[:1, ..., z])[0, 1] for z in range(3)]
     assert float(values[0, 1]) == pytest.approx(float(np.mean(slices)), abs=1e-6)
+
+
+def test_memory_layout_does_not_matter() -> None:
+    made, given = torch.rand(2, 1, 40, 48, 3).unbind(0)
+    results = []
+    for layout in (lambda x: x.permute(0, 3, 1, 2), lambda x: x.permute(0, 3, 1, 2).contiguous()):
+        metric = FidelityMetric()
+        metric(layout(made), layout(given))
+        results.append(metric.aggregate())
+    assert results[0] == results[1]

@@ -38,7 +38,12 @@ class FidelityMetric(CumulativeIterationMetric):
         """
         if y is None:
             raise ValueError("y is the input the images were made from and must be given")
-        return torch.cat([self._one(a[None].float(), b[None].float()) for a, b in zip(y_pred, y, strict=True)])
+        return torch.cat(
+            [
+                self._one(a[None].float().contiguous(), b[None].float().contiguous())
+                for a, b in zip(y_pred, y, strict=True)
+            ]
+        )
 
     @staticmethod
     def _one(changed: torch.Tensor, original: torch.Tensor) -> torch.Tensor:
