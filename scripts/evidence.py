@@ -272,11 +272,12 @@ def main() -> None:
         for name in args.sets:
             for made, command in getattr(evidence, step)(name):
                 # A file of its own: weights and reports appear before the step that makes them has finished.
-                finished = made.with_name(f"{made.name}.finished")
+                finished = evidence.output / "finished" / "__".join(made.relative_to(evidence.output).parts)
                 print(f"[{'done' if finished.exists() else 'to do'}] {shlex.join(command)}", flush=True)
                 if not args.list and not finished.exists():
                     made.parent.mkdir(parents=True, exist_ok=True)
                     subprocess.run(command, check=True)
+                    finished.parent.mkdir(parents=True, exist_ok=True)
                     finished.touch()
 
 

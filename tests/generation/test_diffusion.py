@@ -57,7 +57,8 @@ def test_the_true_v_leads_to_the_image(start: float, steps: int, monkeypatch: py
     generator = small(steps, start=start)
     alphas = torch.from_numpy(cosine_alphas()).float()
     wanted = 0.6 * torch.rand(1, 1, 16, 32) + 0.2
-    generator.source.fit([{"image": wanted[0] + 0.01 * torch.randn(1, 16, 32)} for _ in range(5)], "image")
+    noisy = [{"image": wanted[0] + 0.01 * torch.randn(1, 16, 32), "label": i % 2} for i in range(6)]
+    generator.source.fit(noisy, "image")
 
     def true_v(x: torch.Tensor, time: torch.Tensor, class_labels: torch.Tensor) -> torch.Tensor:
         a, s = alphas[time.long()].sqrt().view(-1, 1, 1, 1), (1 - alphas[time.long()]).sqrt().view(-1, 1, 1, 1)

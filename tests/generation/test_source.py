@@ -50,3 +50,26 @@ def test_a_draw_depends_on_its_generator_alone() -> None:
 def test_too_few_latents() -> None:
     with pytest.raises(FreRecError, match="n_components"):
         fitted(200)
+
+
+def test_classes_have_their_own_means_and_share_components() -> None:
+    random = torch.Generator().manual_seed(3)
+    labels = torch.arange(200) % 2
+    shift = torch.randn(2, *SHAPE, generator=random)
+    items = [{"latent": z + shift[label], "label": label} for z, label in zip(latents(), labels, strict=True)]
+    source = GaussianSource(SHAPE, 3, n_classes=2).fit(items)
+    table = torch.stack([item["latent"] for item in items])
+    for label in (0, 1):
+        wanted = table[labels == label].mean(0)
+        torch.testing.assert_close(source.mean + source.class_offsets[label], wanted, atol=1e-4, rtol=0)
+        drawn = source(3000, torch.Generator().manual_seed(4), label=label).mean(0)
+        assert (drawn - wanted).abs().max() < 0.15
+    within = (
+        torch.cat([table[labels == label] - table[labels == label].mean(0) for label in (0, 1)]).flatten(1).double()
+    )
+    expected = PCA(3).fit(within.numpy()).get_covariance()
+    loadings = source.components.flatten(1).double().numpy()
+    covariance = loadings.T @ loadings + float(source.residual) ** 2 * np.eye(24)
+    np.testing.assert_allclose(covariance, expected, atol=1e-4)
+    with pytest.raises(FreRecError, match="class number 2"):
+        GaussianSource(SHAPE, 3, n_classes=3).fit(items)

@@ -24,8 +24,8 @@ class PixelDiffusion(nn.Module):
     """Class-conditional image generator: a truncated diffusion chain over pixels, sampled by DDIM.
 
     The chain ends early, where the images are half noise, and a draw starts there from a Gaussian fitted to the
-    training images instead of from white noise (truncated diffusion: H. Zheng et al., 2023). So a small network has
-    only details to learn, which an hour on a CPU core is enough for. It sees the image folded into cells of
+    training images of its class instead of from white noise (truncated diffusion: H. Zheng et al., 2023). So a small
+    network has only details to learn, which an hour on a CPU core is enough for. It sees the image folded into cells of
     ``shuffle`` x ``shuffle`` pixels, which spares it the convolutions at full resolution.
 
     Args:
@@ -82,7 +82,7 @@ class PixelDiffusion(nn.Module):
         self.register_buffer("levels", levels, persistent=False)
         self.signal, self.noise = levels.tolist()
         self.to_depth, self.to_space = nn.PixelUnshuffle(shuffle), nn.PixelShuffle(shuffle)
-        self.source = GaussianSource((in_channels, *self.image_size), n_components)
+        self.source = GaussianSource((in_channels, *self.image_size), n_components, len(self.class_names))
         self.net = DiffusionModelUNet(
             spatial_dims=2,
             in_channels=in_channels * shuffle**2,
@@ -130,7 +130,7 @@ class PixelDiffusion(nn.Module):
 
     def _draw(self, label: int, seed: int) -> torch.Tensor:
         chance = torch.Generator().manual_seed(int(seed))
-        image = 2 * self.source(1, chance) - 1
+        image = 2 * self.source(1, chance, label=label) - 1
         noise = torch.randn(image.shape, generator=chance).to(image)
         first = max(1, round(float(self.start) * TRAIN_TIMESTEPS)) - 1
         times = torch.linspace(-1, first, min(self.steps, first + 1) + 1).round().int().tolist()[::-1]

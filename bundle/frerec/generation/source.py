@@ -1,4 +1,4 @@
-"""The distribution a flow starts from: a Gaussian that already has the data's mean and main directions."""
+"""The distribution a generator starts from: a Gaussian that already has the data's mean and main directions."""
 
 from __future__ import annotations
 
@@ -20,38 +20,55 @@ class GaussianSource(nn.Module):
     Args:
         shape: shape (C, H, W) of a latent.
         n_components: principal components kept.
+        n_classes: number of classes that have a mean of their own; the components are then those within classes. 0
+            for one mean of all.
     """
 
     mean: torch.Tensor
+    class_offsets: torch.Tensor
     components: torch.Tensor
     residual: torch.Tensor
 
-    def __init__(self, shape: Sequence[int], n_components: int = 96) -> None:
+    def __init__(self, shape: Sequence[int], n_components: int = 96, n_classes: int = 0) -> None:
         super().__init__()
+        self.n_classes = n_classes
+        if n_classes:
+            self.register_buffer("class_offsets", torch.zeros(n_classes, *shape))
         self.register_buffer("mean", torch.zeros(*shape))
         self.register_buffer("components", torch.zeros(n_components, *shape))
         self.register_buffer("residual", torch.ones(()))
 
-    def fit(self, items: Iterable[Mapping[str, torch.Tensor]], key: str = "latent") -> GaussianSource:
+    def fit(
+        self, items: Iterable[Mapping[str, torch.Tensor]], key: str = "latent", label_key: str = "label"
+    ) -> GaussianSource:
         """Fit to the latents of a dataset.
 
         Args:
             items: dictionaries that hold latents (C, H, W) under ``key``.
             key: as above.
+            label_key: key of the class indices, where classes have means of their own.
 
         Returns:
             The source itself.
 
         Raises:
-            FreRecError: fewer latents than components.
+            FreRecError: fewer latents than components, or a class without any.
         """
-        table = torch.stack([torch.as_tensor(item[key]).flatten() for item in items]).double().cpu()
+        rows = [(torch.as_tensor(item[key]).flatten(), int(item[label_key]) if self.n_classes else 0) for item in items]
+        table, labels = torch.stack([row for row, _ in rows]).double().cpu(), torch.tensor([label for _, label in rows])
         kept = len(self.components)
         if len(table) <= kept:
             raise FreRecError(
                 f"{len(table)} training images for {kept} principal components. Give more images or lower n_components."
             )
         mean = table.mean(0)
+        for label in range(self.n_classes):
+            chosen = labels == label
+            if not chosen.any():
+                raise FreRecError(f"no training image of class number {label}. Name only classes that have images.")
+            offset = table[chosen].mean(0) - mean
+            self.class_offsets[label].copy_(offset.view(self.mean.shape))
+            table[chosen] -= offset
         _, scales, axes = torch.linalg.svd(table - mean, full_matrices=False)
         variances = scales.square() / (len(table) - 1)
         rest = variances[kept:].sum() / (table.shape[1] - kept)
@@ -61,13 +78,20 @@ class GaussianSource(nn.Module):
         self.residual.copy_(rest.sqrt())
         return self
 
-    def forward(self, count: int, generator: torch.Generator | None = None, temperature: float = 1.0) -> torch.Tensor:
+    def forward(
+        self,
+        count: int,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+        label: int | None = None,
+    ) -> torch.Tensor:
         """Draw latents.
 
         Args:
             count: how many.
             generator: CPU generator, for the same draw on every device; None for the device's own.
             temperature: scale of the residual noise; 1 for the fitted distribution.
+            label: class whose mean to use, where classes have means of their own; None for the mean of all.
 
         Returns:
             (count, C, H, W).
@@ -76,4 +100,5 @@ class GaussianSource(nn.Module):
         drawn_on = "cpu" if generator is not None else device
         weights = torch.randn(count, len(self.components), generator=generator, device=drawn_on).to(device)
         rest = torch.randn(count, *self.mean.shape, generator=generator, device=drawn_on).to(device)
-        return self.mean + torch.einsum("nk,kchw->nchw", weights, self.components) + temperature * self.residual * rest
+        mean = self.mean if label is None else self.mean + self.class_offsets[label]
+        return mean + torch.einsum("nk,kchw->nchw", weights, self.components) + temperature * self.residual * rest
