@@ -17,7 +17,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,10 +68,11 @@ class Evidence:
     Args:
         data: folder with the sets.
         output: folder for everything made.
+        kinds: kinds of generator to work with.
     """
 
-    def __init__(self, data: Path, output: Path) -> None:
-        self.data, self.output = data, output
+    def __init__(self, data: Path, output: Path, kinds: Sequence[str] = GENERATORS) -> None:
+        self.data, self.output, self.kinds = data, output, kinds
 
     def bundle(self, config: str, **settings: object) -> list[str]:
         """A workflow with settings."""
@@ -98,7 +99,7 @@ class Evidence:
     def synthetic(self, name: str) -> Iterator[Step]:
         """Draw the synthetic sets."""
         s = SETS[name]
-        for generator in GENERATORS:
+        for generator in self.kinds:
             out = self.output / "synthetic" / name / generator
             yield out / "datalist.csv", self.bundle(
                 "generate", output_dir=out, generator_type=generator, image_size=SIZE, class_names=list(s.classes),
@@ -144,7 +145,7 @@ class Evidence:
         """Measure alignment and fidelity over the settings."""
         folder, made = self.data / name, self.output / "networks"
         own = f"own={made / name / 'model.pt'}"
-        for generator in GENERATORS:
+        for generator in self.kinds:
             plans = {"strength": ["--strengths", "0.1", "0.3", "0.7", "1.0"]}
             if name == "chest_xray" and generator == "latent_flow":
                 plans["mask_ratio"] = ["--strengths", "0.3", "--mask_ratios", "0.05", "0.1", "0.5"]
@@ -172,7 +173,7 @@ class Evidence:
             "bank_path": self.output / "banks" / f"{name}.safetensors", "channels": SETS[name].channels,
             "weights_path": self.output / "networks" / name / "model.pt",
         }  # fmt: skip
-        for part in ("real", *GENERATORS):
+        for part in ("real", *self.kinds):
             if part != "real":
                 synthetic = self.output / "synthetic" / name / part
                 yield (
@@ -189,7 +190,7 @@ class Evidence:
     def audits(self, name: str) -> Iterator[Step]:
         """Audit each synthetic set before and after."""
         shown = self.output / "shown" / name
-        for generator in GENERATORS:
+        for generator in self.kinds:
             out = self.output / "audits" / name / generator
             yield out / "metrics.json", self.bundle(
                 "evaluate", real_dir=shown / "real", datalist=shown / "real" / "manifest.csv",
@@ -201,7 +202,7 @@ class Evidence:
     def studies(self, name: str) -> Iterator[Step]:
         """Train the classifiers of every arm."""
         folder = self.data / name
-        for generator in GENERATORS:
+        for generator in self.kinds:
             out = self.output / "studies" / name / generator
             yield out / "metrics.json", self.bundle(
                 "study", datalist=folder / "manifest.csv", synthetic_dir=self.output / "synthetic" / name / generator,
@@ -258,6 +259,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("evidence"), help="folder for everything made")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--steps", nargs="+", default=list(STEPS), choices=STEPS)
+    parser.add_argument("--kinds", nargs="+", default=list(GENERATORS), choices=GENERATORS, help="of generator")
     parser.add_argument("--list", action="store_true", help="print the commands and whether they are done; run nothing")
     parser.add_argument("--resize", type=Path, nargs=2, metavar=("SET", "FOLDER"), help=argparse.SUPPRESS)
     parser.add_argument("--take", type=Path, nargs=2, metavar=("FROM", "TO"), help=argparse.SUPPRESS)
@@ -267,7 +269,7 @@ def main() -> None:
         return
     if args.data is None:
         parser.error("--data is needed: the folder with chest_xray/, brain_mri/ and fundus/")
-    evidence = Evidence(args.data.absolute(), args.output.absolute())
+    evidence = Evidence(args.data.absolute(), args.output.absolute(), args.kinds)
     for step in args.steps:
         for name in args.sets:
             for made, command in getattr(evidence, step)(name):
