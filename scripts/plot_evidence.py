@@ -25,6 +25,7 @@ from frerec.evaluation.study.results import pool_studies  # noqa: E402
 
 TITLES = {"chest_xray": "chest X-ray", "brain_mri": "brain MRI", "fundus": "fundus"}
 GENERATORS = {"latent_flow": "latent flow", "pixel_diffusion": "pixel diffusion"}
+ARMS = ("RAW", "GDA", "GDA+FreRec", "GDA+FreRec all")
 STAGES = {"RHM": "#d1901f", "SHR": "#6a5acd", "SHR+RHM": "#777777", "FreRec": "#00708a"}
 STYLE: dict[Any, Any] = {
     "font.size": 10,
@@ -52,14 +53,13 @@ def pairs(folder: Path) -> Iterable[tuple[str, str, Path]]:
 
 
 def spectra(evidence: Path, output: Path) -> None:
-    """Mean log10 radial power against the real mean, before and after, one panel for each set and generator."""
-    figure = Figure(figsize=(9, 8))
-    axes = figure.subplots(3, 2, sharex=True, squeeze=False)
-    for place, (name, generator, folder) in enumerate(pairs(evidence / "audits")):
-        panel, found = axes[place // 2][place % 2], read(folder / "metrics.json")
+    """Mean log10 radial power against the real mean, before and after, one panel for each audit there is."""
+    audits = [(n, g, read(folder / "metrics.json")) for n, g, folder in pairs(evidence / "audits")]
+    audits = [audit for audit in audits if audit[2]]
+    figure = Figure(figsize=(3.6 * len(audits), 3.4), layout="constrained")
+    panels = figure.subplots(1, max(1, len(audits)), sharey=True, squeeze=False)[0]
+    for panel, (name, generator, found) in zip(panels, audits, strict=False):
         panel.set_title(f"{TITLES[name]}, {GENERATORS[generator]}", fontsize=10)
-        if not found:
-            continue
         x, real = np.asarray(found["frequencies"]), np.asarray(found["spectra"]["real"]["mean"])
         for group in ("real", "synthetic", "recalibrated_real", "recalibrated"):
             bands = found["spectra"][group]
@@ -68,17 +68,15 @@ def spectra(evidence: Path, output: Path) -> None:
             panel.plot(x, bands["mean"] - real, dashed, color=COLOURS[group], label=LABELS[group], lw=1.5)
         panel.axvspan(found["mask_ratio"], x[-1], color="#eef3f6", zorder=0)
         panel.set_xlim(0, x[-1])
-    axes[0][0].legend(fontsize=8)
-    for panel in axes[:, 0]:
-        panel.set_ylabel("log10 power\nminus mean of real")
-    for panel in axes[-1]:
-        panel.set_xlabel("spatial frequency (fraction of Nyquist)")
+        panel.set_xlabel("frequency (fraction of Nyquist)")
+    panels[0].legend(fontsize=8)
+    panels[0].set_ylabel("log10 power minus mean of real")
     save(figure, output / "evidence_spectra.svg")
 
 
 def pareto(evidence: Path, output: Path) -> None:
     """Fidelity of real images against the distance that is left, over strength and mask ratio."""
-    figure = Figure(figsize=(9, 6.4))
+    figure = Figure(figsize=(9.6, 6.4), layout="constrained")
     panels = figure.subplots(2, 3, squeeze=False)
     for column, name in enumerate(TITLES):
         for generator, marker in zip(GENERATORS, "os", strict=True):
@@ -95,10 +93,10 @@ def pareto(evidence: Path, output: Path) -> None:
                     panel.axhline(before[key], color=COLOURS["synthetic"], lw=0.8, ls=":")
         panels[0][column].set_title(TITLES[name], fontsize=10)
         panels[0][column].set_yscale("log")
-        panels[1][column].set_xlabel("PSNR of recalibrated real images (dB)")
+        panels[1][column].set_xlabel("PSNR of real images (dB)")
     panels[0][0].set_ylabel("spectral gap, high band")
     panels[1][0].set_ylabel("detector AUC, high band")
-    panels[1][0].legend(fontsize=6)
+    figure.legend(*panels[1][0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     save(figure, output / "evidence_pareto.svg")
 
 
@@ -109,27 +107,25 @@ def forest(evidence: Path, output: Path) -> None:
         for cell in (read(folder / "metrics.json") or {"cells": []})["cells"]:
             for arm in cell["arms"]:
                 for found in arm["comparisons"]:
-                    if found["metric"] == "auc":
+                    if found["metric"] == "auc" and (arm["arm"], found["reference"]) != ("GDA+FreRec all", "RAW"):
                         label = f"{TITLES[name]}, {GENERATORS[generator]}: {arm['arm']} - {found['reference']}"
                         value = (label, found["value"], found["low"], found["high"], found["reference"])
                         rows.setdefault(cell["label_fraction"], []).append(value)
     if not rows:
         return
-    longest = max(map(len, rows.values()))
-    figure = Figure(figsize=(5.5 * len(rows), 0.24 * longest + 1))
-    for panel, (fraction, found) in zip(
-        figure.subplots(1, len(rows), squeeze=False)[0], sorted(rows.items(), reverse=True), strict=True
-    ):
-        for y, (_, value, low, high, reference) in enumerate(found):
-            colour = {"RAW": "#333333", "GDA": "#00708a"}[reference]
+    names = list(dict.fromkeys(row[0] for found in rows.values() for row in found))
+    figure = Figure(figsize=(4 + 3.2 * len(rows), 0.22 * len(names) + 1), layout="constrained")
+    panels = figure.subplots(1, len(rows), squeeze=False, sharey=True)[0]
+    for panel, (fraction, found) in zip(panels, sorted(rows.items(), reverse=True), strict=True):
+        for name, value, low, high, reference in found:
+            y, colour = names.index(name), {"RAW": "#333333", "GDA": "#00708a"}[reference]
             panel.plot([low, high], [y, y], color=colour, lw=1.4)
             panel.plot(value, y, "o", color=colour, ms=4)
         panel.axvline(0, color="#999999", lw=0.8)
-        panel.set_yticks(range(len(found)), [row[0] for row in found], fontsize=7)
         panel.set_title(f"{fraction:.0%} of the real training images", fontsize=10)
         panel.set_xlabel("difference in AUC, 95 % interval")
-        panel.invert_yaxis()
-
+    panels[0].set_yticks(range(len(names)), names, fontsize=7)
+    panels[0].invert_yaxis()
     save(figure, output / "evidence_study.svg")
 
 
@@ -164,40 +160,30 @@ def bias_table(evidence: Path) -> str:
 
 
 def study_table(evidence: Path) -> str:
-    """AUC of every arm and its difference to RAW and GDA, per set, generator and label fraction, and pooled."""
+    """One row for each set, generator and label fraction, and one for all: AUC of every arm and what FreRec changes."""
     rows, folders = [], []
     for name, generator, folder in pairs(evidence / "studies"):
         summary = read(folder / "metrics.json")
-        if not summary:
-            continue
-        folders.append(folder)
-        for cell in summary["cells"]:
-            for arm in cell["arms"]:
-                rows.append([TITLES[name], GENERATORS[generator], f"{cell['label_fraction']:.0%}", *described(arm)])
+        if summary:
+            folders.append(folder)
+            for cell in sorted(summary["cells"], key=lambda cell: -cell["label_fraction"]):
+                label = f"{TITLES[name]}, {GENERATORS[generator]}, {cell['label_fraction']:.0%}"
+                rows.append([label, *compared(cell["arms"])])
     if len(folders) > 1:
-        rows += [["**all**", "**all**", "**all**", *described(arm)] for arm in pool_studies(folders)]
-    head = [
-        "set",
-        "generator",
-        "labels",
-        "arm",
-        "seeds",
-        "AUC",
-        "accuracy",
-        "AUC minus RAW",
-        "AUC minus GDA",
-        "p (Holm)",
-    ]
+        rows.append(["**mean of all**", *compared(pool_studies(folders))])
+    head = ["set, generator, labels", *ARMS, "GDA minus RAW", "FreRec minus GDA", "FreRec minus RAW", "all minus GDA"]
     return markdown(head, rows)
 
 
-def described(arm: dict[str, Any]) -> list[str]:
-    """The cells of an arm."""
-    found = {(c["reference"], c["metric"]): c for c in arm["comparisons"]}
-    cells = [arm["arm"], str(len(arm["seeds"])), shown(arm["auc"]), f"{arm['accuracy']['value']:.3f}"]
-    cells += [shown(found[ref, "auc"], 3, True) if (ref, "auc") in found else "" for ref in ("RAW", "GDA")]
-    p_values = [f"{ref} {found[ref, 'auc']['p_holm']:.2g}" for ref in ("RAW", "GDA") if (ref, "auc") in found]
-    return [*cells, ", ".join(p_values)]
+def compared(arms: Sequence[dict[str, Any]]) -> list[str]:
+    """AUCs of the arms and the differences that matter, with intervals; a star where the corrected p is below .05."""
+    known = {arm["arm"]: arm for arm in arms}
+    cells = [f"{known[name]['auc']['value']:.3f}"[1:] if name in known else "" for name in ARMS]
+    for name, reference in (("GDA", "RAW"), ("GDA+FreRec", "GDA"), ("GDA+FreRec", "RAW"), ("GDA+FreRec all", "GDA")):
+        for found in known.get(name, {"comparisons": []})["comparisons"]:
+            if (found["reference"], found["metric"]) == (reference, "auc"):
+                cells.append(shown(found, 3, True) + ("*" if found["p_holm"] < 0.05 else ""))
+    return cells
 
 
 def main() -> None:
