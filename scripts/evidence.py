@@ -133,12 +133,11 @@ class Evidence:
         if name == "chest_xray":
             without = made / f"{name}_without_fesa"
             yield without / "model.pt", self.bundle("train", output_dir=without, fesa=False, **small, **interval)
-            for loss in ("complex", "log_amplitude"):
-                out, pixel = made / f"{name}_{loss}", {"complex": "mse", "log_amplitude": "l1"}[loss]
+            for loss, pixel, weight in (("none", "l1", 0.0), ("complex", "mse", 1.0), ("log_amplitude", "l1", 0.01)):
+                out = made / f"{name}_{loss}"
                 yield out / "model.pt", self.bundle(
-                    "train", output_dir=out, pixel_loss=pixel, spectral_loss=loss, max_epochs=2, val_interval=2,
-                    spectral_weight={"complex": 1.0, "log_amplitude": 0.01}[loss],
-                    initial_weights_path=made / name / "model.pt", **small,
+                    "train", output_dir=out, pixel_loss=pixel, spectral_loss=loss, spectral_weight=weight, max_epochs=1,
+                    val_interval=1, initial_weights_path=made / name / "model.pt", **small,
                 )  # fmt: skip
 
     def sweeps(self, name: str) -> Iterator[Step]:
@@ -150,10 +149,10 @@ class Evidence:
             if name == "chest_xray" and generator == "latent_flow":
                 plans["mask_ratio"] = ["--strengths", "0.3", "--mask_ratios", "0.05", "0.1", "0.5"]
                 plans["bands"] = ["--strengths", "0.3", "--bands", "1", "4", "16"]
-                others = [
-                    f"{o}={made / f'{name}_{o}' / 'model.pt'}" for o in ("without_fesa", "complex", "log_amplitude")
-                ]
-                plans["weights"] = ["--strengths", "0.3", "0.7", "--weights", own, *others]
+                path = {o: f"{o}={made / f'{name}_{o}' / 'model.pt'}" for o in ("none", "complex", "log_amplitude")}
+                plans["loss"] = ["--strengths", "0.3", "--weights", *path.values()]
+                without = f"without_fesa={made / f'{name}_without_fesa' / 'model.pt'}"
+                plans["weights"] = ["--strengths", "0.3", "--weights", without]
             for plan, words in plans.items():
                 out = self.output / "sweeps" / name / generator / plan
                 weights = [] if "--weights" in words else ["--weights", own]
