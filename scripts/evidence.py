@@ -203,11 +203,12 @@ class Evidence:
         folder = self.data / name
         for generator in self.kinds:
             out = self.output / "studies" / name / generator
+            stages = ("GDA+SHR", "GDA+RHM") if (name, generator) == ("chest_xray", "latent_flow") else ()
             yield out / "metrics.json", self.bundle(
                 "study", datalist=folder / "manifest.csv", synthetic_dir=self.output / "synthetic" / name / generator,
                 bank_path=self.output / "banks" / f"{name}.safetensors", channels=SETS[name].channels,
-                weights_path=self.output / "networks" / name / "model.pt", output_dir=out, arm_names=list(ARMS),
-                label_fractions=[1.0, 0.1], synthetic_ratio=[1, 10],
+                weights_path=self.output / "networks" / name / "model.pt", output_dir=out, arm_names=[*ARMS, *stages],
+                label_fractions=[1.0, 0.25, 0.1], synthetic_ratio=[1, 4, 10],
                 max_steps=200,
             )  # fmt: skip
 
