@@ -135,28 +135,30 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)]) + "\n"
 
 
+def number(value: float, digits: int = 3, sign: bool = False) -> str:
+    """A number without the leading zero."""
+    return re.sub(r"^([+-]?)0\.", r"\1.", f"{value:{'+' if sign else ''}.{digits}f}")
+
+
 def shown(found: dict[str, Any], digits: int = 3, sign: bool = False) -> str:
     """A value with its interval, without the leading zero."""
-    texts = [f"{found[key]:{'+' if sign else ''}.{digits}f}" for key in ("value", "low", "high")]
-    texts = [re.sub(r"^([+-]?)0\.", r"\1.", text) for text in texts]
+    texts = [number(found[key], digits, sign) for key in ("value", "low", "high")]
     return f"{texts[0]} ({texts[1]} to {texts[2]})"
 
 
 def bias_table(evidence: Path) -> str:
-    """Gap and detectors before and after, fidelity: one row for each set and generator."""
+    """Gap and detectors before and after, fidelity, at strength 0.3: one row for each set and generator."""
     rows = []
-    for name, generator, folder in pairs(evidence / "audits"):
-        found = read(folder / "metrics.json")
-        if found:
-            sides = [found["comparisons"][side] for side in ("before", "after")]
-            cells = [shown(side["gap"]["high"], 2) for side in sides]
-            cells += [shown(side["detector"]["radial_high"], 2) for side in sides]
-            cells += [f"{side['detector']['cnn']['value']:.2f}" for side in sides]
-            kept = found["fidelity"]["real"]
-            cells += [f"{kept['psnr']['mean']:.1f}", f"{kept['ssim']['mean']:.3f}"]
-            rows.append([f"{TITLES[name]}, {GENERATORS[generator]}", *cells])
-    head = ["set, generator", "gap before", "gap after", "AUC before", "AUC after", "CNN before", "CNN after"]
-    return markdown([*head, "PSNR real (dB)", "SSIM real"], rows)
+    for name, generator, folder in pairs(evidence / "sweeps"):
+        found = read(folder / "strength" / "sweep.json") or []
+        before = [row for row in found if row["stage"] == "before"]
+        after = [row for row in found if row["stage"] == "FreRec" and row["strength"] == 0.3]
+        for sides in zip(before, after, strict=False):
+            cells = [number(row[key]) for key in ("gap_high", "auc_high", "auc_high_hann") for row in sides]
+            kept = [f"{sides[1]['psnr']:.1f}", number(sides[1]["ssim"])]
+            rows.append([f"{TITLES[name]}, {GENERATORS[generator]}", *cells, *kept])
+    head = [f"{what} {when}" for what in ("gap", "AUC", "Hann") for when in ("before", "after")]
+    return markdown(["set, generator", *head, "PSNR", "SSIM"], rows)
 
 
 def study_table(evidence: Path) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -64,9 +65,21 @@ def test_outputs_must_be_writable(tmp_path: Path) -> None:
     assert check_outputs({"weights_path": str(tmp_path / "new" / "model.pt")}, {}, mirrors=False) == []
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_write_permission(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    problem = told(check_outputs({"output_dir": str(tmp_path / "out")}, {}, mirrors=False))
-    tmp_path.chmod(0o700)
-    assert "may not be written to" in problem
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs the permissions of a POSIX system")
+def test_a_folder_without_write_permission() -> None:
+    # In a process that is not root's, since root may write everywhere; and not below pytest's folder, which only its
+    # owner may enter.
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o555)
+        child = os.fork()
+        if child == 0:
+            code = 2
+            try:
+                if os.geteuid() == 0:
+                    os.setuid(65534)
+                problem = told(check_outputs({"output_dir": str(Path(name) / "out")}, {}, mirrors=False))
+                code = 0 if "may not be written to" in problem else 1
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        Path(name).chmod(0o700)

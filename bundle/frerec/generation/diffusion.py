@@ -13,6 +13,7 @@ from monai.networks.schedulers import DDPMScheduler
 from torch import nn
 
 from frerec.errors import ConfigError
+from frerec.generation.conditional import ClassConditionalGenerator, drop_labels
 from frerec.generation.source import GaussianSource
 
 TRAIN_TIMESTEPS = 1000
@@ -20,7 +21,7 @@ TRAIN_TIMESTEPS = 1000
 DATA_STD = 0.5
 
 
-class PixelDiffusion(nn.Module):
+class PixelDiffusion(ClassConditionalGenerator):
     """Class-conditional image generator: a truncated diffusion chain over pixels, sampled by DDIM.
 
     The chain ends early, where the images are half noise, and a draw starts there from a Gaussian fitted to the
@@ -64,7 +65,7 @@ class PixelDiffusion(nn.Module):
         steps: int = 12,
         guidance: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(class_names, image_size, steps, guidance)
         step = shuffle * 2 ** (len(channels) - 1)
         if any(size % step for size in image_size):
             raise ConfigError(
@@ -73,10 +74,8 @@ class PixelDiffusion(nn.Module):
             )  # fmt: skip
         if not 0 < start <= 1:
             raise ConfigError("start", start, "not a share of the chain", "Use a number above 0 and up to 1")
-        self.class_names, self.image_size = list(class_names), tuple(image_size)
         # Kept with the weights, because a draw must start where the training did.
         self.register_buffer("start", torch.tensor(float(start)))
-        self.steps, self.guidance = steps, guidance
         alphas = DDPMScheduler(TRAIN_TIMESTEPS, schedule="cosine").alphas_cumprod
         levels = torch.stack([alphas.sqrt(), (1 - alphas).sqrt()]).float()
         self.register_buffer("levels", levels, persistent=False)
@@ -115,19 +114,6 @@ class PixelDiffusion(nn.Module):
         learnt = self.to_space(self.net(self.to_depth(x / spread.sqrt()), timesteps, class_labels=class_labels))
         return a * s * (1 - DATA_STD**2) / spread * x + DATA_STD / spread.sqrt() * learnt
 
-    @torch.no_grad()
-    def sample(self, labels: Sequence[int], seeds: Sequence[int]) -> torch.Tensor:
-        """Generate images one at a time, each from a seed of its own, so that no draw depends on the others.
-
-        Args:
-            labels: class index of each image.
-            seeds: seed of each image.
-
-        Returns:
-            float32 tensor (len(labels), C, *image_size) clipped to [0, 1].
-        """
-        return torch.cat([self._draw(label, seed) for label, seed in zip(labels, seeds, strict=True)])
-
     def _draw(self, label: int, seed: int) -> torch.Tensor:
         chance = torch.Generator().manual_seed(int(seed))
         image = 2 * self.source(1, chance, label=label) - 1
@@ -135,15 +121,10 @@ class PixelDiffusion(nn.Module):
         first = max(1, round(float(self.start) * TRAIN_TIMESTEPS)) - 1
         times = torch.linspace(-1, first, min(self.steps, first + 1) + 1).round().int().tolist()[::-1]
         image = self.signal[times[0]] * image + self.noise[times[0]] * noise
-        guided = self.guidance != 1
-        classes = torch.tensor([int(label), len(self.class_names)][: 1 + guided], device=image.device)
         # DDIM without added noise (J. Song et al., 2021), written out: MONAI's scheduler takes all its steps to be
         # TRAIN_TIMESTEPS // steps long, and where that does not divide evenly some noise stays in the picture.
         for time, after in pairwise(times):
-            now = torch.full((len(classes),), float(time), device=image.device)
-            v = self(image.expand(len(classes), -1, -1, -1), now, classes)
-            if guided:
-                v = v[1:] + self.guidance * (v[:1] - v[1:])
+            v = self._guided(self, image, time, label)
             clean = (self.signal[time] * image - self.noise[time] * v).clamp(-1, 1)
             rest = self.noise[time] * image + self.signal[time] * v
             image = clean if after < 0 else self.signal[after] * clean + self.noise[after] * rest
@@ -183,8 +164,7 @@ class DiffusionPrepareBatch(PrepareBatch):
         """Return (noisy images, v, (), {timesteps, class_labels}), the first two (B, C, H, W)."""
         image = 2 * torch.as_tensor(batchdata[self.image_key]).to(device, non_blocking=non_blocking) - 1
         labels = torch.as_tensor(batchdata[self.label_key]).long().to(image.device)
-        dropped = torch.rand(labels.shape, device=labels.device) < self.label_dropout
-        labels = labels.masked_fill(dropped, self.num_classes)
+        labels = drop_labels(labels, self.label_dropout, self.num_classes)
         noise = torch.randn_like(image)
         last = max(1, round(self.start * TRAIN_TIMESTEPS))
         timesteps = torch.randint(0, last, (len(image),), device=image.device)

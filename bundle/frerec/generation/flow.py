@@ -10,10 +10,10 @@ import torch
 from monai.engines.utils import PrepareBatch
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from monai.networks.schedulers.rectified_flow import RFlowScheduler
-from torch import nn
 
 from frerec.errors import ConfigError
 from frerec.generation.autoencoder import LatentAutoencoder
+from frerec.generation.conditional import ClassConditionalGenerator, drop_labels
 from frerec.generation.source import GaussianSource
 
 TRAIN_TIMESTEPS = 1000
@@ -56,8 +56,7 @@ class FlowPrepareBatch(PrepareBatch):
         """Return (noisy latents, velocity, (), {timesteps, class_labels}), the first two (B, C, H, W)."""
         latent = torch.as_tensor(batchdata[self.latent_key]).to(device, non_blocking=non_blocking)
         labels = torch.as_tensor(batchdata[self.label_key]).long().to(device, non_blocking=non_blocking)
-        dropped = torch.rand(labels.shape, device=labels.device) < self.label_dropout
-        labels = labels.masked_fill(dropped, self.num_classes)
+        labels = drop_labels(labels, self.label_dropout, self.num_classes)
         noise = self.source(len(latent)).to(latent)
         time = torch.sigmoid(torch.randn(len(latent), device=latent.device)).view(-1, 1, 1, 1)
         noisy = (1 - time) * latent + time * noise
@@ -65,7 +64,7 @@ class FlowPrepareBatch(PrepareBatch):
         return noisy, latent - noise, (), inputs
 
 
-class LatentGenerator(nn.Module):
+class LatentGenerator(ClassConditionalGenerator):
     """Class-conditional image generator: a rectified flow draws latents, the autoencoder decodes them.
 
     Args:
@@ -96,16 +95,14 @@ class LatentGenerator(nn.Module):
         guidance: float = 1.0,
         temperature: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(class_names, image_size, steps, guidance)
         step = autoencoder.factor * 2 ** (len(channels) - 1)
         if any(size % step for size in image_size):
             raise ConfigError(
                 "image_size", tuple(image_size), f"not divisible by {step}, what autoencoder and flow need",
                 f"Use multiples of {step}",
             )  # fmt: skip
-        self.class_names, self.image_size = list(class_names), tuple(image_size)
-        self.steps, self.guidance, self.temperature = steps, guidance, temperature
-        self.autoencoder = autoencoder
+        self.temperature, self.autoencoder = temperature, autoencoder
         size = [s // autoencoder.factor for s in self.image_size]
         self.source = GaussianSource((autoencoder.latent_channels, *size), n_components)
         self.flow = DiffusionModelUNet(
@@ -120,33 +117,11 @@ class LatentGenerator(nn.Module):
             num_class_embeds=len(self.class_names) + 1,
         )
 
-    @torch.no_grad()
-    def sample(self, labels: Sequence[int], seeds: Sequence[int]) -> torch.Tensor:
-        """Generate images, each from a seed of its own.
-
-        They are drawn one at a time: a convolution over a batch rounds differently from one over a single image, and
-        25 steps would carry that into the picture.
-
-        Args:
-            labels: class index of each image.
-            seeds: seed of each image.
-
-        Returns:
-            float32 tensor (len(labels), C, *image_size) clipped to [0, 1].
-        """
-        return torch.cat([self._draw(label, seed) for label, seed in zip(labels, seeds, strict=True)])
-
     def _draw(self, label: int, seed: int) -> torch.Tensor:
         latent = self.source(1, torch.Generator().manual_seed(int(seed)), self.temperature)
-        guided = self.guidance != 1
-        classes = torch.tensor([int(label), len(self.class_names)][: 1 + guided], device=latent.device)
         scheduler = RFlowScheduler(num_train_timesteps=TRAIN_TIMESTEPS)
         scheduler.set_timesteps(self.steps)
         times = [*scheduler.timesteps.tolist(), 0]
         for now, after in pairwise(times):
-            time = torch.full((len(classes),), float(now), device=latent.device)
-            velocity = self.flow(latent.expand(len(classes), -1, -1, -1), time, class_labels=classes)
-            if guided:
-                velocity = velocity[1:] + self.guidance * (velocity[:1] - velocity[1:])
-            latent, _ = scheduler.step(velocity, now, latent, after)
+            latent, _ = scheduler.step(self._guided(self.flow, latent, now, label), now, latent, after)
         return self.autoencoder.decode(latent).float().clamp(0, 1)
