@@ -1,3 +1,3 @@
 """FreRec: frequency recalibration of generated medical images, as MONAI components."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

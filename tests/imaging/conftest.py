@@ -110,7 +110,8 @@ def recalibrate() -> Callable[..., dict[str, Any]]:
             generator = torch.Generator().manual_seed(0)
             prediction += change * torch.randn(prediction.shape, generator=generator)
         item = RestoreRanged("pred", reference_key="image")({**item, "pred": prediction})
-        return SaveRecalibratedd("pred", str(output_dir), **saver)(item)
+        # changes of any size are what these tests are about
+        return SaveRecalibratedd("pred", str(output_dir), **{"verify_output": False, **saver})(item)
 
     return run
 

@@ -24,7 +24,8 @@ NOISE = np.random.default_rng(2)
 
 def bounds(image, **settings):
     normalized = NormalizeRange(**settings)(image)
-    return tuple(normalized.meta["frerec"]["normalize"].values())
+    note = normalized.meta["frerec"]["normalize"]
+    return note["lower"], note["upper"]
 
 
 def dicom(tmp_path, stored, **attributes):

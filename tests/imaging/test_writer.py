@@ -86,7 +86,9 @@ def test_values_are_clipped_and_counted_never_wrapped(tmp_path: Path, recalibrat
     item = recalibrate(path, tmp_path / "in", tmp_path / "out", change=lambda image: image + shift)
     out = np.asarray(Image.open(tmp_path / "out" / "p.png"))
     assert out.tolist() == [[0, 10, 255], [255, 128, 0]]
-    assert report(item)["warnings"] == ["4 values (66.67%) lay beyond what the format can store and were clipped"]
+    assert report(item)["likeness"]["clipped"] == pytest.approx(4 / 6, abs=1e-6)
+    told = "it has little to do with its input: 67% of its values were cut off (limit 10%)"
+    assert report(item)["warnings"] == [told]
 
 
 def test_jpeg_and_bmp_become_png(tmp_path: Path, recalibrate: Run) -> None:

@@ -13,7 +13,15 @@ from monai.transforms import GaussianSmooth
 from frerec.errors import FreRecError
 from frerec.shr.bank import ReferenceBank
 from frerec.shr.descriptor import blur_direction, descriptor
-from frerec.shr.familiarity import LIMIT, Familiarity, WarnUnfamiliard
+from frerec.shr.familiarity import (
+    FAMILIAR,
+    FOREIGNER,
+    LIMIT,
+    UNUSUAL,
+    Familiarity,
+    WarnUnfamiliard,
+    grade,
+)
 from frerec.shr.prediction import BlurFreeSpace
 
 
@@ -59,7 +67,8 @@ def test_the_note_travels_with_the_image(
     assert "familiarity" not in image.meta["frerec"]
     stripes = (torch.arange(128) // 4 % 2).float().expand(1, 128, 128)
     other = warn({"image": stripes})["image"]
-    assert "unlike the images of the reference bank" in other.meta["frerec"]["familiarity"]["warning"]
+    assert "foreign to the reference bank" in other.meta["frerec"]["familiarity"]["warning"]
+    assert [grade(d) for d in (0.0, 1.25, 1.26, 2.0, 2.01)] == [FAMILIAR, FAMILIAR, UNUSUAL, UNUSUAL, FOREIGNER]
 
 
 def test_a_bank_of_one_image_has_no_distances(chest_images: tuple[torch.Tensor, torch.Tensor]) -> None:

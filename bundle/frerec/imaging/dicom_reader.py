@@ -16,10 +16,9 @@ from frerec.imaging.dicom_files import read_dataset, refuse_malformed
 from frerec.imaging.dicom_geometry import affine_of, order_planes, pixel_spacing, plane_of, slice_thickness
 from frerec.imaging.dicom_pixels import DicomPixels, decode_pixels, padding_range
 from frerec.imaging.dicom_values import ValueRule, value_rules, window
-from frerec.imaging.reading import Reading, as_channels, file_sha256, measure, to_float32
+from frerec.imaging.ranges import Ranges, measure, offer_hounsfield, offer_stored, offer_window
+from frerec.imaging.reading import Reading, as_channels, file_sha256, to_float32
 
-#: The scale of CT images: 12 bits of Hounsfield units, the same for every file.
-HOUNSFIELD_RANGE = (-1024.0, 3071.0)
 _RELATIVE_UNITS = ("MR", "NM", "PT")
 
 
@@ -163,11 +162,11 @@ def assemble(
     array = np.ascontiguousarray(as_channels(path, array, channels, details))
     ranges = measure(path, array, mask)
     with refuse_malformed(path):
-        nominal = _add_nominal_ranges(ranges, first)
+        _offer_ranges(ranges, first)
     if mask.any():
         array[:, mask] = np.float32(ranges["measured"][0])
     details.update(
-        range=nominal,
+        range=ranges,
         shape=list(array.shape),
         last_axis=last_axis,
         spacing=[float(value) for value in spacing],
@@ -176,32 +175,35 @@ def assemble(
     return Reading(array, affine, digest, kind, details)
 
 
-def _add_nominal_ranges(ranges: dict[str, list[float]], frames: DicomFrames) -> dict[str, Any]:
-    """Add the ranges that do not depend on the values, and choose the automatic one; see ``intensity``."""
+def _offer_ranges(ranges: Ranges, frames: DicomFrames) -> None:
+    """Add the ranges that a DICOM header speaks of, in place; see `ranges`."""
     modality, rule, pixels = str(frames.dataset.get("Modality") or ""), frames.rules[0], frames.pixels
     colour = rule.kind in ("ybr", "palette") or pixels.photometric == "RGB"
-    if colour:
-        kind = rule.table.dtype if rule.table is not None else pixels.stored.dtype
-        bits = pixels.bits_stored if rule.table is None else 8 * kind.itemsize
-        ranges["stored"] = [0.0, float((1 << bits) - 1)]
-    elif pixels.stored.dtype.kind in "iu":
-        ends = rule.physical(np.asarray(pixels.limits, pixels.stored.dtype).reshape(2, 1, 1)).reshape(-1)
-        if rule.table is not None:
-            ends = np.array([rule.table.min(), rule.table.max()])
-        ranges["stored"] = sorted(float(end) for end in ends)
-    shown = None if colour else window(frames.dataset, rule)
-    if shown is not None:
-        ranges["window"] = shown
-    if modality == "CT" and not colour:
-        ranges["hounsfield"] = list(HOUNSFIELD_RANGE)
-        auto = "hounsfield"
-    elif colour or ("stored" in ranges and pixels.bits_stored <= 8 and rule.kind == "identity"):
-        auto = "stored"
-    elif modality in _RELATIVE_UNITS or shown is None:
-        auto = "robust"
+    limits = _limits(rule, pixels, colour)
+    plain = colour or (limits is not None and pixels.bits_stored <= 8 and rule.kind == "identity")
+    if limits is not None:
+        offer_stored(ranges, limits, take=plain)
+    if plain:
+        return
+    if modality == "CT":
+        offer_hounsfield(ranges)
+    elif modality in _RELATIVE_UNITS:
+        ranges["why"] = f"values of {modality} have no scale of their own"
     else:
-        auto = "window"
-    return {**ranges, "auto": auto}
+        offer_window(ranges, window(frames.dataset, rule), limits)
+
+
+def _limits(rule: ValueRule, pixels: DicomPixels, colour: bool) -> list[float] | None:
+    """Smallest and largest physical value that can be stored; None for floating point."""
+    if colour:
+        bits = pixels.bits_stored if rule.table is None else 8 * rule.table.dtype.itemsize
+        return [0.0, float((1 << bits) - 1)]
+    if pixels.stored.dtype.kind not in "iu":
+        return None
+    ends = rule.physical(np.asarray(pixels.limits, pixels.stored.dtype).reshape(2, 1, 1)).reshape(-1)
+    if rule.table is not None:
+        ends = np.array([rule.table.min(), rule.table.max()])
+    return sorted(float(end) for end in ends)
 
 
 def file_warnings(dataset: Dataset) -> list[str]:

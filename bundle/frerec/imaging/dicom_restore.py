@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from frerec.imaging.dicom_reader import DicomFrames, open_frames
+from frerec.imaging.likeness import Likeness, combine
 from frerec.imaging.stored_pixels import StoredPixels, changed_voxels, count_clipped, encode_integers
 
 
-def restore_file(path: Path, new: Mapping[int, npt.NDArray[np.float32]], scale: float) -> StoredPixels:
+def restore_file(
+    path: Path, new: Mapping[int, npt.NDArray[np.float32]], scale: float, width: float
+) -> StoredPixels:
     """Stored values of one processed DICOM object, unchanged and padding pixels as they were.
 
     Args:
         path: the original.
         new: physical values of each frame, by its index in the file, (channels, rows, columns).
         scale: as in ``stored_pixels.changed_voxels``.
+        width: of the range of values in use, see ``likeness.Likeness.of``.
     """
     frames = open_frames(path)
     pixels = frames.pixels
@@ -29,7 +33,7 @@ def restore_file(path: Path, new: Mapping[int, npt.NDArray[np.float32]], scale: 
         changed.append(differs & ~frames.padded(index))
     any_change = any(frame.any() for frame in changed)
     if frames.rules[0].kind == "palette" and any_change:
-        return _as_rgb(path, frames, new, changed)
+        return _as_rgb(path, frames, new, changed, width)
     result = pixels.stored.copy()
     low, high = pixels.limits
     clipped = 0
@@ -42,8 +46,9 @@ def restore_file(path: Path, new: Mapping[int, npt.NDArray[np.float32]], scale: 
             else:
                 encoded = wanted.astype(result.dtype)
             result[index][differs] = encoded[differs]
-    kind, bits = pixels.photometric, pixels.bits_stored
-    return StoredPixels(path, _layout(result), any_change, kind, bits, pixels.keyword, clipped)
+    written = [rule.physical(frame) for rule, frame in zip(frames.rules, result, strict=True)]
+    kind, bits, likeness = pixels.photometric, pixels.bits_stored, _likeness(frames, written, new, width)
+    return StoredPixels(path, _layout(result), any_change, kind, bits, pixels.keyword, clipped, likeness)
 
 
 def _as_rgb(
@@ -51,6 +56,7 @@ def _as_rgb(
     frames: DicomFrames,
     new: Mapping[int, npt.NDArray[np.float32]],
     changed: list[npt.NDArray[np.bool_]],
+    width: float,
 ) -> StoredPixels:
     table = frames.rules[0].table
     dtype = np.dtype(np.uint8) if table is None else table.dtype
@@ -60,7 +66,18 @@ def _as_rgb(
         wanted = np.moveaxis(new[index], 0, -1).astype(np.float64)
         clipped += count_clipped(wanted, differs[..., None], 0, high)
         result[index][differs] = encode_integers(wanted, 0, high, dtype)[differs]
-    return StoredPixels(path, _layout(result), True, "RGB", 8 * dtype.itemsize, clipped=clipped)
+    likeness = _likeness(frames, [np.moveaxis(frame, -1, 0) for frame in result], new, width)
+    return StoredPixels(path, _layout(result), True, "RGB", 8 * dtype.itemsize, clipped=clipped, likeness=likeness)
+
+
+def _likeness(
+    frames: DicomFrames, written: Sequence[npt.NDArray[Any]], new: Mapping[int, npt.NDArray[np.float32]], width: float
+) -> Likeness:
+    parts = []
+    for index, (old, stored) in enumerate(zip(frames.physical, written, strict=True)):
+        real = ~frames.padded(index)
+        parts.append(Likeness.of(old[:, real], stored[:, real], new[index][:, real], width))
+    return combine(parts)
 
 
 def _layout(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:

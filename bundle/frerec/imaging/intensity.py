@@ -1,18 +1,7 @@
 """Map an image's physical values linearly to the nominal range [0, 1], and back.
 
 The map is ``(value - lower) / (upper - lower)``, without clipping, so nothing is lost outside the range. Which range is
-meant is told by ``rule``; ``auto`` takes the first line that fits:
-
-=================================================  ===========  =====================================================
-image                                              rule         range
-=================================================  ===========  =====================================================
-PNG, TIFF, JPEG, BMP of unsigned 8 or 16 bits;     stored       the whole range of the stored type: an 8 bit picture is
-colour DICOM; gray DICOM of at most 8 bits;                     divided by 255
-NIfTI of unsigned bytes without scaling
-CT                                                 hounsfield   -1024 to 3071 HU, the same for every CT image
-MR, NM, PT; NIfTI; floating point pictures         robust       0.5th to 99.5th percentile of the whole image or volume
-other gray DICOM (CR, DX, MG, XA, ...)             window       the first window of the header, else ``robust``
-=================================================  ===========  =====================================================
+meant is told by ``rule``; what ``auto`` takes for which image stands in `frerec.imaging.ranges`.
 
 The networks and banks that come with the bundle were made from 8 bit chest X-rays divided by 255. Such a picture is a
 radiograph as displayed, so the comparable scale of a CR or DX file with 10 to 16 bits is its display window, not its
@@ -22,7 +11,7 @@ storable range. Padding pixels never count.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -33,21 +22,21 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
 from frerec.errors import ConfigError
-from frerec.imaging.reading import ROBUST_PERCENTILES
+from frerec.imaging.ranges import ROBUST_PERCENTILES, RULES
 from frerec.imaging.source import Source
-
-RULES = ("auto", "stored", "window", "hounsfield", "robust", "measured")
 
 
 class NormalizeRange(Transform):
     """Map physical values to [0, 1] and note the range in ``meta["frerec"]["normalize"]``.
 
+    The note is ``{"lower": float, "upper": float, "rule": str, "why": str}``: which range was taken, and the reason.
+
     What the file can store, on the new scale, stands in ``meta["frerec"]["storable"]``: 0 to 1 for a picture of 8 bits,
     minus to plus infinity where no bound is known.
 
     Args:
-        rule: ``auto``, or one of the rules of the module's table, or ``measured`` (smallest to largest value). An image
-            that has no such range (``window`` of a PNG) falls back to ``auto``.
+        rule: one of `frerec.imaging.ranges.RULES`: ``auto``, a range by name, or ``measured`` (smallest to largest
+            value). An image that has no such range (``window`` of a PNG) falls back to ``auto``.
         lower: physical value that becomes 0; with ``upper`` it overrides the rule.
         upper: physical value that becomes 1.
 
@@ -73,9 +62,10 @@ class NormalizeRange(Transform):
         Returns:
             The image as float32 MetaTensor, with its range in the meta data.
         """
-        lower, upper = self.bounds(image)
+        chosen = self.choose(image)
+        lower, upper = chosen["lower"], chosen["upper"]
         values = (_wide(image) - lower) / (upper - lower)
-        result = _with_range(values, image, {"lower": lower, "upper": upper})
+        result = _with_range(values, image, chosen)
         meta = result.meta["frerec"]
         details = Source.from_meta(meta["source"]).details if "source" in meta else {}
         limits = details.get("limits") or details.get("range", {}).get("stored") or (-math.inf, math.inf)
@@ -84,21 +74,30 @@ class NormalizeRange(Transform):
         meta["storable"] = {"lower": min(low, float(values.min())), "upper": max(high, float(values.max()))}
         return result
 
-    def bounds(self, image: torch.Tensor) -> tuple[float, float]:
-        """The physical values that become 0 and 1.
+    def choose(self, image: torch.Tensor) -> dict[str, Any]:
+        """The physical values that become 0 and 1, with the rule they follow and the reason for it.
 
         Args:
             image: loaded by ``LoadMedicalImage``; any other tensor is measured itself.
         """
         if self.lower is not None and self.upper is not None:
-            return float(self.lower), float(self.upper)
+            return _range((self.lower, self.upper), "given", "bounds given by the user")
         meta = getattr(image, "meta", {}).get("frerec", {})
         if "source" not in meta:
-            return _measured(image, self.rule)
+            name = "measured" if self.rule == "measured" else "robust"
+            return _range(_measured(image, name), name, "an image without a file")
         ranges = Source.from_meta(meta["source"]).details["range"]
-        name = self.rule if self.rule in ranges and self.rule != "auto" else ranges["auto"]
-        lower, upper = ranges[name]
-        return float(lower), float(upper)
+        if self.rule == "auto":
+            name, why = ranges["auto"], ranges["why"]
+        elif self.rule in ranges:
+            name, why = self.rule, "asked for"
+        else:
+            name, why = ranges["auto"], f"it has no range {self.rule}; {ranges['why']}"
+        return _range(ranges[name], name, why)
+
+
+def _range(ends: Sequence[float], rule: str, why: str) -> dict[str, Any]:
+    return {"lower": float(ends[0]), "upper": float(ends[1]), "rule": rule, "why": why}
 
 
 class RestoreRange(Transform):
@@ -201,7 +200,7 @@ def _measured(image: torch.Tensor, rule: str) -> tuple[float, float]:
     return lower, upper
 
 
-def _with_range(values: torch.Tensor, like: torch.Tensor, bounds: dict[str, float] | None) -> MetaTensor:
+def _with_range(values: torch.Tensor, like: torch.Tensor, bounds: dict[str, Any] | None) -> MetaTensor:
     """A float32 MetaTensor on the device of ``like``, with its meta data and the given range (None keeps it)."""
     values = values.to(torch.float32).to(like.device)
     if not isinstance(like, MetaTensor):

@@ -14,7 +14,9 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from frerec.errors import InputError
-from frerec.imaging.reading import Reading, as_channels, check_size, file_sha256, measure, to_float32
+from frerec.imaging.likeness import Likeness
+from frerec.imaging.ranges import measure, offer_stored
+from frerec.imaging.reading import Reading, as_channels, check_size, file_sha256, to_float32
 from frerec.imaging.stored_pixels import StoredPixels, changed_voxels, count_clipped, encode_integers
 
 _DAMAGED = "Fetch or export it again"
@@ -46,14 +48,13 @@ def read_nifti(path: Path, channels: int | None = None) -> Reading:
         affine = np.diag([zooms[1], zooms[0], zooms[2], 1.0])
     spacing = np.linalg.norm(affine[:3, :3], axis=0)[: squeezed.ndim]
     ranges = measure(path, array)
-    plain_bytes = stored.dtype == np.uint8 and (slope, intercept) == (1.0, 0.0)
-    if plain_bytes:
-        ranges["stored"] = [0.0, 255.0]
+    if stored.dtype == np.uint8 and (slope, intercept) == (1.0, 0.0):
+        offer_stored(ranges, (0, 255))
     if stored.dtype.kind in "iu":
         limits = np.iinfo(stored.dtype)
         details["limits"] = sorted(float(end) * slope + intercept for end in (limits.min, limits.max))
     details.update(
-        range={**ranges, "auto": "stored" if plain_bytes else "robust"},
+        range=ranges,
         shape=list(array.shape),
         dtype=stored.dtype.str,
         last_axis="slice" if squeezed.ndim == 3 else "none",
@@ -67,17 +68,19 @@ def read_nifti(path: Path, channels: int | None = None) -> Reading:
     return Reading(np.ascontiguousarray(array), affine, file_sha256(path), "nifti", details)
 
 
-def restore_nifti(path: Path, array: npt.NDArray[np.float32], scale: float) -> StoredPixels:
+def restore_nifti(path: Path, array: npt.NDArray[np.float32], scale: float, width: float) -> StoredPixels:
     """Stored values of a processed image, unchanged voxels as they were.
 
     Args:
         path: the original.
         array: (1, H, W[, D]) physical values.
         scale: as in ``stored_pixels.changed_voxels``.
+        width: of the range of values in use, see ``likeness.Likeness.of``.
     """
     _, stored, slope, intercept = _open(path)
     new = np.swapaxes(array[0], 0, 1).reshape(stored.shape)
-    changed = changed_voxels(new, _scale(stored, slope, intercept).astype(np.float32), scale)
+    old = _scale(stored, slope, intercept)
+    changed = changed_voxels(new, old.astype(np.float32), scale)
     wanted = (new.astype(np.float64) - intercept) / slope
     clipped = 0
     if stored.dtype.kind in "iu":
@@ -87,7 +90,8 @@ def restore_nifti(path: Path, array: npt.NDArray[np.float32], scale: float) -> S
     else:
         encoded = wanted.astype(stored.dtype)
     result = np.where(changed, encoded, stored).astype(stored.dtype)
-    return StoredPixels(path, result, bool(changed.any()), clipped=clipped)
+    likeness = Likeness.of(old, _scale(result, slope, intercept), new, width)
+    return StoredPixels(path, result, bool(changed.any()), clipped=clipped, likeness=likeness)
 
 
 def _open(path: Path) -> tuple[Any, npt.NDArray[Any], float, float]:

@@ -15,7 +15,9 @@ import tifffile
 from PIL import Image, UnidentifiedImageError
 
 from frerec.errors import InputError
-from frerec.imaging.reading import Reading, as_channels, as_file_channels, check_size, file_sha256, measure, to_float32
+from frerec.imaging.likeness import Likeness
+from frerec.imaging.ranges import measure, offer_stored
+from frerec.imaging.reading import Reading, as_channels, as_file_channels, check_size, file_sha256, to_float32
 from frerec.imaging.stored_pixels import StoredPixels, changed_voxels, count_clipped, encode_integers
 
 _DAMAGED = "Fetch or export it again"
@@ -59,13 +61,13 @@ def read_picture(path: Path, kind: str, channels: int | None = None) -> Reading:
     check_size(path, stored.shape)
     details: dict[str, Any] = {"warnings": picture.warnings}
     array = as_channels(path, to_float32(path, stored), channels, details)
-    integer = stored.dtype.kind == "u" and stored.dtype.itemsize <= 2
     ranges = measure(path, array)
-    if integer:
-        limits = np.iinfo(stored.dtype)
-        ranges["stored"] = [float(limits.min), float(limits.max)]
+    if stored.dtype.kind == "u" and stored.dtype.itemsize <= 2:
+        offer_stored(ranges, (0, np.iinfo(stored.dtype).max))
+        # What uses 12 of 16 bits keeps to them.
+        details["limits"] = ranges.get("bits", ranges["stored"])
     details.update(
-        range={**ranges, "auto": "stored" if integer else "robust"},
+        range=ranges,
         shape=list(array.shape),
         dtype=stored.dtype.str,
         last_axis="none",
@@ -79,7 +81,7 @@ def read_picture(path: Path, kind: str, channels: int | None = None) -> Reading:
 
 
 def restore_picture(
-    path: Path, kind: str, array: npt.NDArray[np.float32], details: Mapping[str, Any], scale: float
+    path: Path, kind: str, array: npt.NDArray[np.float32], details: Mapping[str, Any], scale: float, width: float
 ) -> StoredPixels:
     """Stored values of a processed picture, unchanged pixels as they were.
 
@@ -89,6 +91,7 @@ def restore_picture(
         array: (C, H, W) physical values.
         details: of its ``Source``.
         scale: as in ``stored_pixels.changed_voxels``.
+        width: of the range of values in use, see ``likeness.Likeness.of``.
     """
     picture = open_picture(path, kind)
     original = picture.colour
@@ -96,16 +99,18 @@ def restore_picture(
     changed = changed_voxels(new, original.astype(np.float32), scale)
     clipped = 0
     if original.dtype.kind in "iu":
-        limits, wanted = np.iinfo(original.dtype), new.astype(np.float64)
-        clipped = count_clipped(wanted, changed, int(limits.min), int(limits.max))
-        encoded = encode_integers(wanted, int(limits.min), int(limits.max), original.dtype)
+        wanted, storable = new.astype(np.float64), np.iinfo(original.dtype)
+        low, high = (int(end) for end in details.get("limits", (storable.min, storable.max)))
+        clipped = count_clipped(wanted, changed, low, high)
+        encoded = encode_integers(wanted, low, high, original.dtype)
     else:
         encoded = new.astype(original.dtype)
     stored = np.where(changed, encoded, original)
+    likeness = Likeness.of(original, stored, new, width)
     if picture.alpha is not None:
         stored = np.concatenate([stored, picture.alpha], axis=-1)
     array = stored[..., 0] if stored.shape[-1] == 1 else stored
-    return StoredPixels(path, array, bool(changed.any()), clipped=clipped)
+    return StoredPixels(path, array, bool(changed.any()), clipped=clipped, likeness=likeness)
 
 
 def open_picture(path: Path, kind: str) -> Picture:

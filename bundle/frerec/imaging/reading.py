@@ -1,4 +1,4 @@
-"""What every reader hands over, and the checks and measurements common to all of them."""
+"""What every reader hands over, and the checks common to all of them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from frerec.errors import InputError
-
-#: Percentiles of the ``robust`` intensity range.
-ROBUST_PERCENTILES = (0.5, 99.5)
 
 
 @dataclass(frozen=True)
@@ -63,33 +60,6 @@ def to_float32(path: Path, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     if values.dtype.itemsize > 4 and not np.isfinite(result).all():
         raise InputError(path, "it holds values beyond single precision (3.4e38)", "Rescale its values")
     return result
-
-
-def measure(
-    path: Path, array: npt.NDArray[np.float32], padding: npt.NDArray[np.bool_] | None = None
-) -> dict[str, list[float]]:
-    """The ranges that depend on the image's own values.
-
-    Args:
-        path: named in errors.
-        array: physical values, (C, *spatial).
-        padding: (*spatial), true where a voxel is padding and does not count.
-
-    Returns:
-        ``measured``: smallest and largest value; ``robust``: the 0.5th and 99.5th percentile, or ``measured`` where
-        these coincide.
-
-    Raises:
-        InputError: all voxels have the same value, or all are padding.
-    """
-    values = array if padding is None or not padding.any() else array[:, ~padding]
-    if values.size == 0:
-        raise InputError(path, "all of it is pixel padding", "Leave it out: there is nothing to recalibrate")
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        raise InputError(path, f"constant image: every voxel is {low:g}", "Leave it out: there is no frequency in it")
-    robust = [float(value) for value in np.percentile(values, ROBUST_PERCENTILES)]
-    return {"measured": [low, high], "robust": robust if robust[0] < robust[1] else [low, high]}
 
 
 def check_size(path: Path, shape: tuple[int, ...]) -> None:

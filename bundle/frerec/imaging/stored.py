@@ -19,7 +19,7 @@ from frerec.imaging.stored_pixels import StoredPixels
 
 
 def to_stored(
-    array: npt.NDArray[Any], source: Source, normalize: Mapping[str, float] | None = None
+    array: npt.NDArray[Any], source: Source, normalize: Mapping[str, Any] | None = None
 ) -> list[StoredPixels]:
     """Encode a processed image as its original was.
 
@@ -47,27 +47,31 @@ def to_stored(
         raise InputError(path, text, "Keep the size: crop what was padded and leave out resizing transforms")
     if not np.isfinite(values).all():
         raise InputError(path, "the processed image holds NaN or infinite voxels", "Check weights and settings")
-    bounds = [abs(float(value)) for value in (normalize or {}).values()]
+    bounds = [abs(float(normalize[end])) for end in ("lower", "upper")] if normalize else []
     scale = max([*bounds, *(abs(end) for end in details["range"]["measured"])])
+    used = details["range"]["robust"]
+    width = float(used[1]) - float(used[0])
     if source.format in ("dicom", "dicom-series"):
-        return _dicom(values, details, scale)
+        return _dicom(values, details, scale, width)
     _check_unchanged(path, source.sha256)
     if source.format == "nifti":
-        return [restore_nifti(path, values, scale)]
-    return [restore_picture(path, source.format, values, details, scale)]
+        return [restore_nifti(path, values, scale, width)]
+    return [restore_picture(path, source.format, values, details, scale, width)]
 
 
-def _dicom(values: npt.NDArray[np.float32], details: Mapping[str, Any], scale: float) -> list[StoredPixels]:
+def _dicom(
+    values: npt.NDArray[np.float32], details: Mapping[str, Any], scale: float, width: float
+) -> list[StoredPixels]:
     values = as_file_channels(values, details)
     files = [Path(entry["path"]) for entry in details["files"]]
     for path, entry in zip(files, details["files"], strict=True):
         _check_unchanged(path, entry["sha256"])
     if details["last_axis"] == "none":
-        return [restore_file(files[0], {0: values}, scale)]
+        return [restore_file(files[0], {0: values}, scale, width)]
     if details["frame_order"]:
         frames = {frame: values[..., place] for place, frame in enumerate(details["frame_order"])}
-        return [restore_file(files[0], frames, scale)]
-    return [restore_file(path, {0: values[..., place]}, scale) for place, path in enumerate(files)]
+        return [restore_file(files[0], frames, scale, width)]
+    return [restore_file(path, {0: values[..., place]}, scale, width) for place, path in enumerate(files)]
 
 
 def _check_unchanged(path: Path, sha256: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from frerec.imaging.likeness import Likeness
 
 # Normalising to float32 and back moves a value by at most about 1.5 * 2**-24 of the largest number involved (three
 # roundings); four times that is still 1/30 of a grey level of a 16 bit image.
@@ -28,6 +30,7 @@ class StoredPixels:
         bits_stored: DICOM Bits Stored of ``array``; Bits Allocated is its item size. 0 for other formats.
         keyword: DICOM element that takes the values: PixelData, FloatPixelData or DoubleFloatPixelData.
         clipped: number of samples beyond what can be stored, which were set to the nearest storable value.
+        likeness: comparison with the original in physical values, padding left out.
     """
 
     path: Path
@@ -37,6 +40,7 @@ class StoredPixels:
     bits_stored: int = 0
     keyword: str = "PixelData"
     clipped: int = 0
+    likeness: Likeness = field(default_factory=Likeness)
 
 
 def changed_voxels(

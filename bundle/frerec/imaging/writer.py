@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Mapping
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from frerec.errors import ConfigError, InputError
 from frerec.imaging.atomic import atomic_write
 from frerec.imaging.dicom_capture import captured_dicom
 from frerec.imaging.dicom_writer import derived_dicom
+from frerec.imaging.likeness import CUT_WORTH_TELLING, combine, unlike
 from frerec.imaging.marks import declared_origin, was_written_by_us
 from frerec.imaging.naming import output_kind, output_path, sidecar_path
 from frerec.imaging.nifti_writer import derived_nifti
@@ -45,6 +47,8 @@ class SaveRecalibrated(Transform):
         overwrite: replace whatever lies at an output's place. Without it, earlier outputs of this package are
             replaced, and any other file there is an error. An input file is never overwritten.
         settings: further settings of the run to record beside those that SHR reports.
+        verify_output: refuse to write an output that has little to do with its input, see `frerec.imaging.likeness`;
+            False writes it with a warning.
 
     Raises:
         ConfigError: for unusable arguments.
@@ -59,13 +63,14 @@ class SaveRecalibrated(Transform):
         output_format: str = "same",
         overwrite: bool = False,
         settings: Mapping[str, Any] | None = None,
+        verify_output: bool = True,
     ) -> None:
         if synthetic not in (True, False, "auto"):
             raise ConfigError("synthetic", synthetic, "not a choice", "Use true, false or auto")
         self.output_dir, self.weights_path = Path(output_dir), weights_path
         self.synthetic, self.generator = synthetic, Generator.from_config(generator)
         self.output_format, self.overwrite = output_format, overwrite
-        self.settings = plain(dict(settings or {}))
+        self.settings, self.verify_output = plain(dict(settings or {})), verify_output
 
     def __call__(self, img: torch.Tensor | np.ndarray, meta: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Write one image.
@@ -76,11 +81,13 @@ class SaveRecalibrated(Transform):
 
         Returns:
             ``files``: one ``{"path", "sha256"}`` per file, images first; ``warnings``: sentences; ``synthetic``:
-            whether the outputs are marked so; ``provenance``: the record.
+            whether the outputs are marked so; ``provenance``: the record; ``likeness``: correlation with the input,
+            PSNR over the range in use in dB (None where nothing changed), share of values clipped.
 
         Raises:
             InputError: if the image holds NaN, or its output cannot or must not be written.
-            ConfigError: if the metadata does not come from `frerec.imaging.loader.LoadMedicalImage`.
+            ConfigError: if the metadata does not come from `frerec.imaging.loader.LoadMedicalImage`, or the output has
+                little to do with the input.
         """
         known = _frerec_meta(meta if meta is not None else getattr(img, "meta", {}))
         source = Source.from_meta(known["source"])
@@ -89,10 +96,7 @@ class SaveRecalibrated(Transform):
         provenance = self._provenance(source, known, warnings)
         kind = output_kind(source, self.output_format)
         stored = to_stored(array, source, plain(known.get("normalize")))
-        clipped = sum(pixels.clipped for pixels in stored)
-        if clipped:
-            share = clipped / sum(pixels.array.size for pixels in stored)
-            warnings.append(f"{clipped} values ({share:.2%}) lay beyond what the format can store and were clipped")
+        likeness = self._verify(stored, source.details["range"]["robust"], warnings)
         encoded = []
         for position, pixels in enumerate(stored, start=1):
             target = output_path(source, pixels.path, self.output_dir, self.output_format)
@@ -107,6 +111,28 @@ class SaveRecalibrated(Transform):
             "warnings": list(dict.fromkeys(warnings)),
             "synthetic": provenance.synthetic,
             "provenance": provenance.record(),
+            "likeness": likeness,
+        }
+
+    def _verify(self, stored: Sequence[StoredPixels], used: Sequence[float], warnings: list[str]) -> dict[str, Any]:
+        whole = combine(pixels.likeness for pixels in stored)
+        reason = unlike(whole, used)
+        if reason and self.verify_output:
+            text = f"the output has little to do with its input: {reason}"
+            remedy = (
+                "Look at intensity_range (robust suits most images) and at bank and weights, which must be of such "
+                "images; --verify_output False writes it all the same"
+            )
+            raise ConfigError("verify_output", True, text, remedy)
+        if reason:
+            warnings.append(f"it has little to do with its input: {reason}")
+        elif whole.cut > CUT_WORTH_TELLING * whole.count:
+            warnings.append(f"{whole.cut / whole.count:.1%} of its values were cut off at what the file can store")
+        clipped, psnr = sum(pixels.clipped for pixels in stored), whole.psnr_db(used)
+        return {
+            "correlation": round(whole.correlation, 4),
+            "psnr_db": round(psnr, 2) if math.isfinite(psnr) else None,
+            "clipped": round(clipped / max(whole.count, 1), 6),
         }
 
     def _provenance(self, source: Source, known: Mapping[str, Any], warnings: list[str]) -> Provenance:
@@ -115,7 +141,7 @@ class SaveRecalibrated(Transform):
             warnings.append("the input says it is synthetic; its output stays marked so although synthetic=false")
         run, sample = split_settings((known.get("shr") or {}).get("applied"))
         if known.get("normalize"):
-            sample["normalize"] = plain(known["normalize"])
+            sample["normalize"] = {key: plain(known["normalize"][key]) for key in ("lower", "upper")}
         return Provenance(
             source_name=source.relative_path,
             source_sha256=source.sha256,
@@ -175,6 +201,7 @@ class SaveRecalibratedd(MapTransform):
         output_format: see there.
         overwrite: see there.
         settings: see there.
+        verify_output: see there.
         saved_key: key for the list of written paths.
         allow_missing_keys: as in MONAI.
     """
@@ -190,13 +217,14 @@ class SaveRecalibratedd(MapTransform):
         output_format: str = "same",
         overwrite: bool = False,
         settings: Mapping[str, Any] | None = None,
+        verify_output: bool = True,
         saved_key: str = "saved",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.reference_key, self.saved_key = reference_key, saved_key
         self.saver = SaveRecalibrated(
-            output_dir, weights_path, synthetic, generator, output_format, overwrite, settings
+            output_dir, weights_path, synthetic, generator, output_format, overwrite, settings, verify_output
         )
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

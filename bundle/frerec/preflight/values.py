@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from frerec.errors import ConfigError, FreRecError
-from frerec.imaging.intensity import RULES as RULES_OF_RANGE
 from frerec.imaging.naming import OUTPUT_FORMATS
 from frerec.imaging.provenance import Generator
+from frerec.imaging.ranges import RULES as RULES_OF_RANGE
 from frerec.rhm.presets import PRESETS
 from frerec.shr.array import MODES, SAMPLINGS
 from frerec.shr.retrieval import METHODS
@@ -71,6 +71,7 @@ RULES: dict[str, tuple[Callable[[Any], str | None], str]] = {
     "overwrite": (_boolean, _SWITCH),
     "use_network": (_boolean, _SWITCH),
     "group_series": (_boolean, _SWITCH),
+    "verify_output": (_boolean, _SWITCH),
     "impose_profile": (_boolean, _SWITCH),
     "fesa": (_boolean, _SWITCH),
     "start": (_between(0.01, 1), "Use the share of the chain the generator was trained with, such as 0.5"),

@@ -15,9 +15,11 @@ from frerec.shr.bank import ReferenceBank
 from frerec.shr.retrieval import Retriever
 from frerec.shr.similarity import DescriptorSimilarity
 
-#: An image farther than this, in units of what is far within the bank, is called unfamiliar. Our choice: see the
-#: table in docs/explanation/retrieval.md.
-LIMIT = 1.25
+#: How far an image may lie from the bank, in units of what is far within it, to be called familiar, and unusual; what
+#: lies farther is foreign. Our choice: see the table in docs/explanation/retrieval.md.
+LIMIT, FOREIGN = 1.25, 2.0
+#: The grades, from near to far.
+FAMILIAR, UNUSUAL, FOREIGNER = "familiar", "unusual", "foreign"
 #: Far within the bank: this share of its images is nearer to another one. Not the farthest, which may be a stray.
 QUANTILE = 0.99
 #: Images of the bank whose nearest neighbours are looked up for that distance.
@@ -57,16 +59,20 @@ class Familiarity(Transform):
         return float(-scores[0]) / self._unit if self._unit > 0 else 0.0
 
 
-class WarnUnfamiliard(MapTransform):
-    """Note in ``meta["frerec"]["familiarity"]`` how far an image lies from a bank, and a warning where that is far.
+def grade(distance: float) -> str:
+    """One of the three grades of a distance measured by :class:`Familiarity`."""
+    return FAMILIAR if distance <= LIMIT else UNUSUAL if distance <= FOREIGN else FOREIGNER
 
-    The entry is ``{"distance": float, "warning": str}``, the text empty where there is nothing to say; images are not
-    changed.
+
+class WarnUnfamiliard(MapTransform):
+    """Note in ``meta["frerec"]["familiarity"]`` how far an image lies from a bank, and a warning where it is foreign.
+
+    The entry is ``{"distance": float, "grade": str, "warning": str}``, the text empty where there is nothing to say;
+    images are not changed. Whole folders of unusual images are told of in the summary of a run, not one by one.
 
     Args:
         keys: keys of images (C, *spatial), nominal range [0, 1].
         bank: see :class:`Familiarity`.
-        limit: distance beyond which there is a warning.
         allow_missing_keys: as in MONAI.
     """
 
@@ -74,11 +80,10 @@ class WarnUnfamiliard(MapTransform):
         self,
         keys: KeysCollection,
         bank: ReferenceBank | str | PathLike[str],
-        limit: float = LIMIT,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.measure, self.limit = Familiarity(bank), limit
+        self.measure = Familiarity(bank)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return a copy of ``data`` with the note in the meta data."""
@@ -86,10 +91,10 @@ class WarnUnfamiliard(MapTransform):
         for key in self.key_iterator(result):
             image = result[key]
             distance = self.measure(image)
-            warning = ""
-            if distance > self.limit:
+            named, warning = grade(distance), ""
+            if named == FOREIGNER:
                 warning = (
-                    f"it is unlike the images of the reference bank ({distance:.1f} times as far from them as they are "
+                    f"it is foreign to the reference bank ({distance:.1f} times as far from its images as they are "
                     "from each other); use a bank and weights made from images of this kind and size"
                 )
             operations = list(getattr(image, "applied_operations", []))
@@ -98,7 +103,7 @@ class WarnUnfamiliard(MapTransform):
             )
             noted.meta["frerec"] = {
                 **noted.meta.get("frerec", {}),
-                "familiarity": {"distance": distance, "warning": warning},
+                "familiarity": {"distance": distance, "grade": named, "warning": warning},
             }
             result[key] = noted
         return result

@@ -167,6 +167,9 @@ def _told(image: Any) -> dict[str, Any]:
     familiarity = meta.get("familiarity", {})
     if familiarity:
         applied["bank_distance"] = round(float(familiarity["distance"]), 3)
+        applied["bank_grade"] = str(familiarity["grade"])
         told += [str(familiarity["warning"])] if familiarity["warning"] else []
-    told += meta.get("written", {}).get("warnings", [])
+    written = meta.get("written", {})
+    told += written.get("warnings", [])
+    applied["likeness"] = written.get("likeness", {})
     return {"warnings": told, "applied": {key: value for key, value in applied.items() if value}}

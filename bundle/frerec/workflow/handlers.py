@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from ignite.engine import Engine, Events
 from tqdm import tqdm
 
+from frerec.shr.familiarity import FOREIGNER, UNUSUAL
 from frerec.workflow.manifest import Manifest
 from frerec.workflow.outcome import (
     DONE,
@@ -71,6 +72,7 @@ class RunReport:
         self.total, self.manifest, self.stream = total, manifest, stream
         self.counts: Counter[str] = Counter()
         self.warned = 0
+        self.grades: Counter[str] = Counter()
         self.told_kinds: set[str] = set()
         self._bar: tqdm[Any] | None = None
         self._start = self._told = time.monotonic()
@@ -86,6 +88,7 @@ class RunReport:
         stream = self.stream or sys.stderr
         self.counts.clear()
         self.warned = 0
+        self.grades.clear()
         self.told_kinds.clear()
         self._start = self._told = time.monotonic()
         self._bar = tqdm(total=self.total, unit="image", file=stream, disable=not stream.isatty())
@@ -96,6 +99,8 @@ class RunReport:
         for outcome in _outcomes(engine):
             self.counts[outcome.status] += 1
             self.warned += bool(outcome.warnings)
+            if "bank_grade" in outcome.applied:
+                self.grades[outcome.applied["bank_grade"]] += 1
             if outcome.status in (SKIPPED, FAILED):
                 tqdm.write(outcome.line(), file=stream)
             for warning in outcome.warnings:
@@ -117,6 +122,15 @@ class RunReport:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+    def familiarity(self) -> str:
+        """A line that counts the images unlike those of the reference bank; empty where there are none."""
+        unusual, foreign = self.grades[UNUSUAL], self.grades[FOREIGNER]
+        if not unusual + foreign:
+            return ""
+        total = self.grades.total()
+        counts = f"{unusual} of {total} images are unusual for the reference bank, {foreign} foreign to it"
+        return f"{counts}: are bank_path and weights_path made from images of this kind and size?"
 
     def summary(self) -> str:
         """One line: how many items of each kind, the time, the rate, where the manifest is."""
@@ -140,7 +154,7 @@ class RunReport:
         Raises:
             SystemExit: with code 1 if some images were skipped or failed, with 2 if none could be done.
         """
-        print(self.summary(), flush=True)
+        print(*filter(None, (self.familiarity(), self.summary())), sep="\n", flush=True)
         code = exit_code(self.counts)
         if code == EXIT_NOTHING_DONE:
             print("nothing could be done: no image of the folder was usable", file=self.stream or sys.stderr)
