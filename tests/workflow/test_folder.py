@@ -59,13 +59,15 @@ def test_shards_partition_the_folder(tmp_path: Path, plain: SimpleNamespace) -> 
     assert max(len(part) for part in parts) - min(len(part) for part in parts) <= 1
 
 
-def test_a_series_is_loaded_by_its_folder() -> None:
-    item = FolderItem("scan", ("/data/scan/1.dcm", "/data/scan/2.dcm"))
-    loaded = LoadedItem(item, "abc")
-    outcome = loaded.fail(InputError("scan", "it has a gap", "Fetch the missing slice"))
+def test_the_outcome_of_a_series_names_its_files_and_what_is_known_of_them() -> None:
+    names = ("scan/1.dcm", "scan/2.dcm")
+    item = FolderItem("scan", ("/data/scan/1.dcm", "/data/scan/2.dcm"), names=names, warnings=("it is 4-D",))
+    outcome = LoadedItem(item, "abc").fail(InputError("scan", "2.dcm: the file is empty", "Fetch it again"))
     assert outcome == Outcome(
-        "scan", "skipped", "abc", reason="it has a gap", remedy="Fetch the missing slice", files=["1.dcm", "2.dcm"]
-    )
+        "scan", "skipped", "abc", reason="2.dcm: the file is empty", remedy="Fetch it again", files=list(names),
+        warnings=["it is 4-D"],
+    )  # fmt: skip
+    assert LoadedItem(item).finish("done", warnings=["clipped"]).warnings == ["it is 4-D", "clipped"]
 
 
 def test_a_missing_folder_is_told(plain: SimpleNamespace) -> None:
