@@ -170,7 +170,7 @@ def _copies(slices: Sequence[Slice]) -> list[list[Slice]]:
         where = (objects[index], one.path.parent)
         blocks.setdefault((seen[where], one.path.parent), []).append(index)
         seen[where] += 1
-    sets: list[dict[Hashable, Slice]] = []
+    sets: list[dict[tuple[str, int], Slice]] = []
     for key in sorted(blocks):
         block = {objects[index]: slices[index] for index in blocks[key]}
         home = next((known for known in sets if known.keys().isdisjoint(block)), None)
