@@ -5,6 +5,8 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any
 
+from frerec.text import printable
+
 
 class FreRecError(Exception):
     """Base of every error this package raises on purpose."""
@@ -21,7 +23,7 @@ class InputError(FreRecError):
 
     def __init__(self, path: str | PathLike[str], reason: str, remedy: str) -> None:
         self.path, self.reason, self.remedy = str(path), reason, remedy
-        super().__init__(f"{self.path}: {reason}. {remedy}.")
+        super().__init__(printable(f"{self.path}: {reason}. {remedy}."))
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
         return type(self), (self.path, self.reason, self.remedy)
@@ -39,7 +41,7 @@ class ConfigError(FreRecError):
 
     def __init__(self, config_id: str, value: Any, reason: str, remedy: str) -> None:
         self.config_id, self.value, self.reason, self.remedy = config_id, value, reason, remedy
-        super().__init__(f"{config_id}={value!r}: {reason}. {remedy}.")
+        super().__init__(printable(f"{config_id}={value!r}: {reason}. {remedy}."))
 
     def __reduce__(self) -> tuple[type, tuple[str, Any, str, str]]:
         return type(self), (self.config_id, self.value, self.reason, self.remedy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import pickle
 import re
 import shutil
@@ -177,6 +178,25 @@ def test_a_bank_stands_in_for_real_images(bundle_root: Path, planted: PlantedSet
     assert [Path(path).name for path in result["copies"]["bank"]["synthetic"]] == ["s03.png"]
     assert result["copies"]["bank"]["recalibrated"] == []
     assert "come from a reference bank" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_names_of_any_bytes_and_links_are_audited(bundle_root: Path, planted: PlantedSets, tmp_path: Path) -> None:
+    odd = ["<img src=x>", os.fsdecode(b"M\xfcller"), "two\nlines", "\x1b[2J", "$\\frac$ & co"]
+    for group in ("synthetic", "recalibrated"):
+        (tmp_path / group).mkdir()
+        for index, path in enumerate(sorted((planted.root / group).iterdir())):
+            name = f"{odd[index % 5]}{index}.png"
+            (tmp_path / group / name).symlink_to(path)
+    (tmp_path / "synthetic" / f"{odd[1]}.png").write_bytes(b"no picture")
+    folders = {"synthetic_dir": tmp_path / "synthetic", "recalibrated_dir": tmp_path / "recalibrated"}
+    code = run_audit(bundle_root, **folders, datalist=planted.datalist, output_dir=tmp_path / "out")
+    assert code == 1
+    result = json.loads((tmp_path / "out" / "metrics.json").read_bytes().decode("utf-8"))
+    assert (result["groups"]["synthetic"], result["groups"]["recalibrated"]) == (24, 24)
+    page = (tmp_path / "out" / "report.html").read_bytes().decode("utf-8")
+    assert "<img src=x>" not in page
+    assert "\x1b" not in page
+    assert r"M\xfcller.png" in page
 
 
 def test_nothing_readable_ends_in_one_clear_line(

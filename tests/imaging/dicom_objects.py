@@ -60,11 +60,13 @@ def save_series(
     folder: Path, volume: np.ndarray, *, step: tuple[float, float, float] = (0, 0, 3.0), **attributes: Any
 ) -> Path:
     """A series of axial slices, (slices, rows, columns), named in the reverse of their order."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
+    photometric = attributes.pop("photometric", "MONOCHROME2")
     for index, stored in enumerate(volume):
         position = [-10.0 + index * step[0], -20.0 + index * step[1], 5.0 + index * step[2]]
         dataset = dicom_object(
             stored,
+            photometric=photometric,
             **{
                 "SOPClassUID": MR,
                 "Modality": "MR",

@@ -171,10 +171,29 @@ def test_enhanced_object_is_a_volume_ordered_by_position_with_a_scale_per_frame(
     assert np.array_equal(written(image, image.numpy() + 4).array[3], np.minimum(volume[3] + 1, 4095))
 
 
-def test_frames_of_an_enhanced_object_at_one_place_are_refused_as_4d(tmp_path):
-    dataset = enhanced_object(np.arange(60, dtype=np.uint16).reshape(3, 4, 5), [0.0, 3.0, 3.0], [1.0] * 3)
-    with pytest.raises(InputError, match="4-D: its 3 frames lie at 2 positions"):
-        LOAD(save(dataset, tmp_path / "a.dcm"))
+def test_an_enhanced_object_of_several_volumes_is_a_sequence_of_pictures(tmp_path):
+    volume = np.arange(60, dtype=np.uint16).reshape(3, 4, 5)
+    repeated = enhanced_object(volume, [0.0, 3.0, 3.0], [1.0] * 3)
+    turned = enhanced_object(volume, [0.0, 3.0, 6.0], [1.0] * 3)
+    own = Dataset()
+    own.ImageOrientationPatient = [0.0, 1.0, 0.0, 0.0, 0.0, -1.0]
+    turned.PerFrameFunctionalGroupsSequence[1].PlaneOrientationSequence = Sequence([own])
+    for dataset, reason in (
+        (repeated, "4-D: its 3 frames lie at 2 positions, up to 2 at one"),
+        (turned, "its frames are not parallel"),
+    ):
+        image = LOAD(save(dataset, tmp_path / "a.dcm"))
+        assert source_of(image).details["last_axis"] == "frame"
+        assert source_of(image).warnings == [f"{reason}: they are taken as a sequence of pictures"]
+        assert np.array_equal(image[0].numpy(), np.moveaxis(volume.astype(np.float32) - 5, 0, -1))
+        assert np.array_equal(written(image).array, volume)
+
+
+def test_an_enhanced_object_with_uneven_frames_is_a_volume_with_a_warning(tmp_path):
+    dataset = enhanced_object(np.arange(80, dtype=np.uint16).reshape(4, 4, 5), [0.0, 2.0, 5.0, 6.0], [1.0] * 4)
+    image = LOAD(save(dataset, tmp_path / "a.dcm"))
+    assert source_of(image).details["last_axis"] == "slice"
+    assert "unevenly spaced (1.000 to 3.000 mm)" in source_of(image).warnings[0]
 
 
 def test_cine_frames_stay_in_their_order(tmp_path):

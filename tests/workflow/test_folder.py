@@ -5,13 +5,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from frerec.errors import InputError
+from frerec.imaging.loader import LoadMedicalImaged
+from frerec.imaging.source import Source
 from frerec.workflow.folder import FolderDataset, LoadedItem, keep_as_list
 from frerec.workflow.items import FolderItem
 from frerec.workflow.manifest import Manifest
 from frerec.workflow.outcome import Outcome
+from tests.imaging.dicom_objects import save_series
 
 
 def test_bad_items_become_outcomes(tmp_path: Path, plain: SimpleNamespace) -> None:
@@ -59,13 +63,15 @@ def test_shards_partition_the_folder(tmp_path: Path, plain: SimpleNamespace) -> 
     assert max(len(part) for part in parts) - min(len(part) for part in parts) <= 1
 
 
-def test_a_series_is_loaded_by_its_folder() -> None:
-    item = FolderItem("scan", ("/data/scan/1.dcm", "/data/scan/2.dcm"))
-    loaded = LoadedItem(item, "abc")
-    outcome = loaded.fail(InputError("scan", "it has a gap", "Fetch the missing slice"))
+def test_the_outcome_of_a_series_names_its_files_and_what_is_known_of_them() -> None:
+    names = ("scan/1.dcm", "scan/2.dcm")
+    item = FolderItem("scan", ("/data/scan/1.dcm", "/data/scan/2.dcm"), names=names, warnings=("it is 4-D",))
+    outcome = LoadedItem(item, "abc").fail(InputError("scan", "2.dcm: the file is empty", "Fetch it again"))
     assert outcome == Outcome(
-        "scan", "skipped", "abc", reason="it has a gap", remedy="Fetch the missing slice", files=["1.dcm", "2.dcm"]
-    )
+        "scan", "skipped", "abc", reason="2.dcm: the file is empty", remedy="Fetch it again", files=list(names),
+        warnings=["it is 4-D"],
+    )  # fmt: skip
+    assert LoadedItem(item).finish("done", warnings=["clipped"]).warnings == ["it is 4-D", "clipped"]
 
 
 def test_a_missing_folder_is_told(plain: SimpleNamespace) -> None:
@@ -76,3 +82,28 @@ def test_a_missing_folder_is_told(plain: SimpleNamespace) -> None:
 def test_keep_as_list() -> None:
     items = (LoadedItem(FolderItem("a", ("/a",))), LoadedItem(FolderItem("b", ("/b",))))
     assert keep_as_list(items) == list(items)
+
+
+def test_each_series_of_a_flat_folder_is_loaded_by_its_own_files_in_every_shard(tmp_path: Path) -> None:
+    volumes = {}
+    for series, count in (("1.2.1", 4), ("1.2.22", 3)):
+        volumes[series] = np.random.default_rng(count).integers(0, 900, (count, 6, 5)).astype(np.int16)
+        save_series(tmp_path / series, volumes[series], SeriesInstanceUID=series)
+        (tmp_path / "in").mkdir(exist_ok=True)
+        for path in (tmp_path / series).iterdir():
+            path.rename(tmp_path / "in" / f"{path.stem}{series[-1]}")
+    # a slice cut in its header cannot be told to belong to a series: named itself, and missed in the stack
+    (tmp_path / "in" / "0021").write_bytes((tmp_path / "in" / "0021").read_bytes()[:200])
+    load = LoadMedicalImaged("image", root=tmp_path / "in")
+    found = {}
+    for shard in range(3):
+        manifest = Manifest(tmp_path / "out", {}, shard_index=shard, shard_count=3)
+        for loaded in FolderDataset(str(tmp_path / "in"), load, manifest):
+            found[loaded.item.path] = loaded
+    assert sorted(found) == ["0011", "0012", "0021"]
+    assert found["0021"].outcome.status == "skipped"
+    assert found["0012"].item.names == ("0012", "0022", "0032")
+    for first, expected in (("0011", volumes["1.2.1"][[0, 1, 3]]), ("0012", volumes["1.2.22"])):
+        assert np.array_equal(found[first].data["image"][0].numpy(), np.moveaxis(expected, 0, -1))
+    source = Source.from_meta(found["0011"].data["image"].meta["frerec"]["source"])
+    assert "6.000 mm" in source.warnings[0]

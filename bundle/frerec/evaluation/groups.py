@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from frerec.errors import ConfigError, InputError
+from frerec.text import name_to_text
 
 #: Groups of an audit, in the order they are read.
 GROUPS = ("real", "synthetic", "recalibrated", "recalibrated_real", "shr", "training")
@@ -30,8 +31,8 @@ Folder = str | os.PathLike[str] | None
 
 
 def relative_name(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> str:
-    """Name of an image within its folder: relative path with forward slashes, without its endings."""
-    relative = Path(os.path.relpath(path, Path(root).resolve()))
+    """Name of an image within its folder: relative path with forward slashes, without its endings, as UTF-8 text."""
+    relative = Path(name_to_text(os.path.relpath(path, root)))
     stem = relative.name
     for suffix in (".gz", Path(stem.removesuffix(".gz")).suffix):
         stem = stem.removesuffix(suffix) if suffix else stem
@@ -85,7 +86,7 @@ def _rows(lister: Lister, group: str, folder: Folder, **where: Any) -> list[dict
     for row in rows:
         # two files that differ in their endings only stay apart by their full names
         if counts[row["name"]] > 1:
-            row["name"] = Path(os.path.relpath(row["image"], Path(root).resolve())).as_posix()
+            row["name"] = Path(name_to_text(os.path.relpath(row["image"], root))).as_posix()
     return rows
 
 

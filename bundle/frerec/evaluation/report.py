@@ -16,6 +16,7 @@ import torch
 import frerec
 from frerec.evaluation import figures, tables
 from frerec.evaluation.style import STYLE
+from frerec.text import printable
 
 GROUP_LABELS = {
     "real": "real",
@@ -59,7 +60,7 @@ def reproduce_command(settings: Mapping[str, Any]) -> str:
     words = ["python -m monai.bundle run --config_file configs/evaluate.json"]
     for key, value in settings.items():
         if value is not None and value != "":
-            words.append(f"--{key} {shlex.quote(str(value))}")
+            words.append(f"--{key} {shlex.quote(printable(str(value)))}")
     return " \\\n  ".join(words)
 
 
@@ -115,7 +116,7 @@ def _copies_table(result: Mapping[str, Any]) -> str | None:
     for name in ("synthetic", "recalibrated"):
         for pair in result["copies"].get(name, {}).get("closest", [])[:8]:
             verdict = "suspect" if pair["suspect"] else ""
-            files = [Path(pair[key]).name for key in ("image", "nearest")]
+            files = [printable(Path(pair[key]).name) for key in ("image", "nearest")]
             rows.append([GROUP_LABELS[name], *files, f"{pair['correlation']:.4f}", verdict])
     return table(["set", "output", "nearest real image", "correlation", ""], rows) if rows else None
 

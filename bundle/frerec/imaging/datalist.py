@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterable
 from os import PathLike
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from frerec.errors import ConfigError, InputError
+from frerec.imaging.listing import absolute, find_files
 
 PICTURE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 IMAGE_SUFFIXES = (*PICTURE_SUFFIXES, ".nii", ".nii.gz", ".dcm")
@@ -19,7 +21,7 @@ def list_images(folder: str | PathLike[str], suffixes: Iterable[str] = IMAGE_SUF
     """List the image files below a folder, sorted by relative path.
 
     Args:
-        folder: searched with its subfolders; hidden files and folders are passed over.
+        folder: searched with its subfolders and links (:func:`frerec.imaging.listing.find_files`).
         suffixes: endings that count, in lower case.
 
     Returns:
@@ -28,17 +30,15 @@ def list_images(folder: str | PathLike[str], suffixes: Iterable[str] = IMAGE_SUF
     Raises:
         InputError: the folder does not exist or holds no such file.
     """
-    root = Path(folder)
+    root = absolute(folder)
     if not root.is_dir():
-        raise InputError(root, "no such folder", "Check the path")
+        raise InputError(folder, "no such folder", "Check the path")
     endings = tuple(suffixes)
     found = []
-    for path in sorted(root.rglob("*")):
-        relative = path.relative_to(root)
-        if any(part.startswith(".") for part in relative.parts) or not path.name.lower().endswith(endings):
-            continue
-        label = relative.parts[0] if len(relative.parts) > 1 else None
-        found.append({"image": str(path.resolve()), "label": label})
+    for path in (one.path for one in find_files(root)):
+        if path.name.lower().endswith(endings):
+            parts = path.relative_to(root).parts
+            found.append({"image": str(path), "label": parts[0] if len(parts) > 1 else None})
     if not found:
         raise InputError(root, f"no image in it ({', '.join(endings)})", "Point to a folder that holds images")
     return found
@@ -68,11 +68,14 @@ def read_datalist(
     try:
         text = path.read_text(encoding="utf-8-sig")
         rows: list[dict[str, Any]] = (
-            json.loads(text) if path.suffix.lower() == ".json" else list(csv.DictReader(text.splitlines()))
+            json.loads(text) if path.suffix.lower() == ".json" else list(csv.DictReader(io.StringIO(text, newline="")))
         )
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(path, f"not a readable datalist ({error})", "Save it as UTF-8 CSV or JSON") from error
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) and row.get("image") for row in rows):
+    named = isinstance(rows, list) and all(
+        isinstance(row, dict) and isinstance(row.get("image"), str) and row["image"] for row in rows
+    )
+    if not rows or not named:
         raise InputError(path, "not every row names an image", "Give each row an image column with a path")
     if split:
         known = sorted({str(row.get("split")) for row in rows})
@@ -85,7 +88,7 @@ def read_datalist(
         image = base / row["image"]
         if not image.exists():
             raise InputError(image, f"named in {path} but not there", "Correct the path or set real_dir to its folder")
-        result.append({**row, "image": str(image.resolve())})
+        result.append({**row, "image": str(absolute(image))})
     return result
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
-from frerec.errors import InputError
 from frerec.imaging.dicom_values import functional_group
 
 # Orientations of one volume agree to rounding of their decimal strings.
 _SAME_DIRECTION = 1e-3
-# Share of the slice spacing by which a slice may be off its place before the volume counts as having a gap.
-_GAP = 0.05
+# Slices closer together lie at one place.
+_SAME_PLACE_MM = 1e-3
+# Share of the usual slice spacing by which a distance may differ before the spacing counts as uneven.
+_UNEVEN = 0.05
 _NOTICEABLE = 0.01
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -113,57 +113,86 @@ def affine_of(
     return _LPS_TO_RAS @ affine
 
 
-def order_planes(
-    path: Path, planes: Sequence[Plane], what: str
-) -> tuple[list[int], npt.NDArray[np.float64], list[str]]:
+def places(planes: Sequence[Plane]) -> list[int]:
+    """Number the places along the common normal at which planes lie.
+
+    Args:
+        planes: parallel planes, at least one.
+
+    Returns:
+        For each plane the number of its place, from 0 at the lowest; planes at the same place have the same number.
+    """
+    heights = np.stack([plane.position for plane in planes]) @ planes[0].normal
+    order = np.argsort(heights, kind="stable")
+    apart = max(_SAME_PLACE_MM, 1e-3 * float(np.ptp(heights)) / len(planes))
+    numbers = np.zeros(len(planes), np.int64)
+    numbers[order[1:]] = np.cumsum(np.diff(heights[order]) > apart)
+    return [int(number) for number in numbers]
+
+
+def why_no_volume(planes: Sequence[Plane], what: str) -> str:
+    """Why planes are not the slices of one volume; empty if they are.
+
+    Args:
+        planes: at least two.
+        what: ``slices`` or ``frames``, for the sentence.
+    """
+    if not all(is_parallel(plane, planes[0]) for plane in planes):
+        return f"its {what} are not parallel"
+    counts = Counter(places(planes))
+    if len(counts) < len(planes):
+        return f"4-D: its {len(planes)} {what} lie at {len(counts)} positions, up to {max(counts.values())} at one"
+    return ""
+
+
+def is_parallel(plane: Plane, other: Plane) -> bool:
+    """Whether two planes have the same orientation but for the rounding of its decimal strings."""
+    turned = np.abs([plane.along_row - other.along_row, plane.along_column - other.along_column])
+    return bool(turned.max() <= _SAME_DIRECTION)
+
+
+def order_planes(planes: Sequence[Plane], what: str) -> tuple[list[int], npt.NDArray[np.float64], list[str]]:
     """Order the planes of a volume along their normal.
 
     Args:
-        path: named in errors.
-        planes: at least two.
-        what: ``slices`` or ``frames``, for messages.
+        planes: at least two, of which `why_no_volume` has nothing to say.
+        what: ``slices`` or ``frames``, for the warnings.
 
     Returns:
-        The planes' indices in order, the vector in LPS from one slice to the next, and warnings.
-
-    Raises:
-        InputError: the planes are not parallel, share positions, or are unevenly spaced (a slice is missing).
+        The planes' indices in order; the vector in LPS from one slice to the next, of unevenly spaced planes the mean
+        from the first to the last; and warnings.
     """
-    first = planes[0]
-    for plane in planes:
-        turned = np.abs([plane.along_row - first.along_row, plane.along_column - first.along_column])
-        if turned.max() > _SAME_DIRECTION:
-            remedy = "Give each orientation a folder of its own"
-            raise InputError(path, f"its {what} are not parallel (a localizer or mixed series)", remedy)
     positions = np.stack([plane.position for plane in planes])
-    heights = positions @ first.normal
+    heights = positions @ planes[0].normal
     order = [int(index) for index in np.argsort(heights, kind="stable")]
     steps = np.diff(heights[order])
-    extent = float(heights.max() - heights.min())
-    if extent <= 0 or (steps < 1e-3 * extent / len(planes)).any():
-        raise InputError(path, _describe_repeats(heights, what), "Give each volume (time point, echo) its own folder")
     step = (positions[order[-1]] - positions[order[0]]) / (len(planes) - 1)
-    ideal = positions[order[0]] + np.arange(len(planes))[:, None] * step
-    length = float(np.linalg.norm(step))
     usual = float(np.median(steps))
-    uneven = float(np.abs(steps - usual).max()) / usual
-    if uneven > _GAP:
-        at = int(np.argmax(np.abs(steps - usual)))
-        text = (
-            f"its {what} are unevenly spaced: {steps[at]:.3f} mm between number {at + 1} and {at + 2} of "
-            f"{len(planes)}, {usual:.3f} mm elsewhere"
+    if float(np.abs(steps - usual).max()) > _UNEVEN * usual:
+        return order, step, [_describe_uneven(steps, usual, what)]
+    ideal = positions[order[0]] + np.arange(len(planes))[:, None] * step
+    off = float(np.abs(positions[order] - ideal).max()) / float(np.linalg.norm(step))
+    uneven = max(off, float(np.abs(steps - usual).max()) / usual)
+    if uneven > _NOTICEABLE:
+        return order, step, [f"its {what} are off an even grid by up to {100 * uneven:.1f} % of their spacing"]
+    return order, step, []
+
+
+def _describe_uneven(steps: npt.NDArray[np.float64], usual: float, what: str) -> str:
+    odd = np.flatnonzero(np.abs(steps - usual) > _UNEVEN * usual)
+    times = np.rint(steps[odd] / usual)
+    # A few gaps of a whole number of slices in an otherwise even stack; halves of two distances are no such thing.
+    few = len(odd) <= max(1, len(steps) // 10) < len(steps)
+    if few and (times >= 2).all() and np.allclose(steps[odd], times * usual, rtol=_UNEVEN):
+        at = int(odd[0])
+        return (
+            f"{int((times - 1).sum())} of its {what} may be missing: {steps[at]:.3f} mm between number {at + 1} and "
+            f"{at + 2} of {len(steps) + 1}, {usual:.3f} mm elsewhere"
         )
-        raise InputError(path, text, "Fetch the missing slices, or split the folder at the gap")
-    off = float(np.abs(positions[order] - ideal).max()) / length
-    warnings = []
-    if max(off, uneven) > _NOTICEABLE:
-        warnings.append(f"its {what} are off an even grid by up to {100 * max(off, uneven):.1f} % of their spacing")
-    return order, step, warnings
-
-
-def _describe_repeats(heights: npt.NDArray[np.float64], what: str) -> str:
-    places = Counter(np.round(heights, 3).tolist())
-    return f"4-D: its {len(heights)} {what} lie at {len(places)} positions, up to {max(places.values())} at one"
+    return (
+        f"its {what} are unevenly spaced ({steps.min():.3f} to {steps.max():.3f} mm), which matters only to what is "
+        "done across them (spatial_dims=3): that takes their mean distance"
+    )
 
 
 def _numbers(group: Dataset, keyword: str, count: int) -> npt.NDArray[np.float64] | None:

@@ -13,7 +13,14 @@ from pydicom.dataset import Dataset
 
 from frerec.errors import InputError
 from frerec.imaging.dicom_files import read_dataset, refuse_malformed
-from frerec.imaging.dicom_geometry import affine_of, order_planes, pixel_spacing, plane_of, slice_thickness
+from frerec.imaging.dicom_geometry import (
+    affine_of,
+    order_planes,
+    pixel_spacing,
+    plane_of,
+    slice_thickness,
+    why_no_volume,
+)
 from frerec.imaging.dicom_pixels import DicomPixels, decode_pixels, padding_range
 from frerec.imaging.dicom_values import ValueRule, value_rules, window
 from frerec.imaging.ranges import Ranges, measure, offer_hounsfield, offer_stored, offer_window
@@ -74,8 +81,8 @@ def read_dicom(path: Path, channels: int | None = None) -> Reading:
     that their border is no edge, and keep their stored values when written.
 
     The frames of an enhanced object that lie parallel at distinct positions form a volume, ordered along their normal.
-    Frames without positions of their own (cine loops, screen captures) come in the file's order, and
-    ``details["last_axis"]`` is ``frame``.
+    Other frames (cine loops, screen captures, several time points or orientations in one object) come in the file's
+    order, and ``details["last_axis"]`` is ``frame``.
 
     Args:
         path: the file.
@@ -117,11 +124,15 @@ def _geometry(
         affine = affine_of(planes[0], in_plane, slice_thickness(dataset))
         return [0], "none", affine, list(in_plane), geometry
     if len(known) == count and "PerFrameFunctionalGroupsSequence" in dataset:
-        order, step, notes = order_planes(path, known, "frames")
-        warnings.extend(notes)
-        affine = affine_of(planes[order[0]], in_plane, step)
-        return order, "slice", affine, [*in_plane, float(np.linalg.norm(step))], geometry
-    warnings.append("its frames state no positions: they are taken as a sequence of pictures")
+        reason = why_no_volume(known, "frames")
+        if not reason:
+            order, step, notes = order_planes(known, "frames")
+            warnings.extend(notes)
+            affine = affine_of(planes[order[0]], in_plane, step)
+            return order, "slice", affine, [*in_plane, float(np.linalg.norm(step))], geometry
+    else:
+        reason = "its frames state no positions"
+    warnings.append(f"{reason}: they are taken as a sequence of pictures")
     affine = affine_of(planes[0], in_plane, 1.0)
     return list(range(count)), "frame", affine, [*in_plane, 1.0], geometry
 

@@ -1,43 +1,121 @@
-"""Folders of single-frame DICOM files that together are one volume."""
+"""Single-frame DICOM files that together are one volume."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.dataset import Dataset
 
 from frerec.errors import InputError
 from frerec.imaging.dicom_files import NotAnImageError, read_dataset, refuse_malformed
-from frerec.imaging.dicom_geometry import Plane, affine_of, order_planes, pixel_spacing, plane_of
-from frerec.imaging.dicom_reader import assemble, common_details, file_warnings, open_frames, read_dicom
+from frerec.imaging.dicom_geometry import affine_of, order_planes, why_no_volume
+from frerec.imaging.dicom_grouping import Slice, group_files, slice_of
+from frerec.imaging.dicom_reader import DicomFrames, assemble, common_details, file_warnings, open_frames, read_dicom
 from frerec.imaging.formats import detect_format
+from frerec.imaging.listing import problem_of
 from frerec.imaging.reading import Reading, file_sha256
 
 _DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
-_SHARED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "Modality", "SOPClassUID")
 
 
-def find_series(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
-    """Group the DICOM files directly in a folder by Series Instance UID.
+def read_series(place: Path | Sequence[Path], channels: int | None = None) -> Reading:
+    """Read slices as one volume, (C, rows, columns, slices).
+
+    Slices are ordered by their position along the common normal, never by name or number. A sheared stack (gantry
+    tilt) keeps its shear in the affine. A stack with uneven spacing or a missing slice is taken as it is, with a
+    warning; the affine then has the mean spacing.
 
     Args:
-        folder: searched without its subfolders; hidden files are passed over.
-
-    Returns:
-        The files of each series, by name, and a sentence for every kind of file that was passed over.
+        place: the files of one volume, of which exactly these are taken; or a folder, in which the files that are not
+            DICOM are passed over. A folder or sequence with one file is read as that file.
+        channels: wanted number of channels, or None.
 
     Raises:
-        InputError: the folder holds no DICOM image, or one of its DICOM files is damaged.
+        InputError: a folder without images or with several (as :func:`frerec.imaging.dicom_grouping.group_files` takes
+            them apart), files that are no slices of one volume, or a file that cannot be used.
     """
-    series: dict[str, list[Path]] = {}
+    files, notes = (_files_of(place), []) if not isinstance(place, Path) else _volume_in(place)
+    if len(files) == 1:
+        return read_dicom(files[0], channels)
+    folder = place if isinstance(place, Path) else Path(os.path.commonpath([path.parent for path in files]))
+    slices: list[Slice] = []
+    stacked: list[npt.NDArray[np.float32]] = []
+    padding: list[npt.NDArray[np.bool_]] = []
+    digests: list[str] = []
+    told: list[str] = []
+    for path in files:
+        try:
+            frames = open_frames(path)
+            slices.append(_checked(path, frames, slices, stacked))
+            with refuse_malformed(path):
+                told += file_warnings(frames.dataset)
+        except InputError as error:
+            # A volume is one item to its user, who has to learn which of its files is meant.
+            reason = f"{os.path.relpath(path, folder)}: {error.reason}"
+            raise InputError(folder, reason, error.remedy) from error
+        stacked.append(frames.physical[0])
+        padding.append(frames.padded(0))
+        digests.append(file_sha256(path))
+    planes = [one.plane for one in slices]
+    reason = why_no_volume(planes, "slices")
+    if reason:
+        raise InputError(folder, reason, "Name the files of one volume, or let inference.json group the folder")
+    order, step, warnings = order_planes(planes, "slices")
+    spacing = slices[order[0]].spacing
+    first = open_frames(files[order[0]])
+    with refuse_malformed(files[order[0]]):
+        details = common_details(first, [*notes, *dict.fromkeys(told), *warnings])
+    entries: list[dict[str, Any]] = [{"path": str(files[index]), "sha256": digests[index]} for index in order]
+    details["files"] = entries
+    digest = hashlib.sha256("".join(entry["sha256"] for entry in entries).encode()).hexdigest()
+    return assemble(
+        folder,
+        "dicom-series",
+        digest,
+        [stacked[index] for index in order],
+        [padding[index] for index in order],
+        first,
+        details,
+        affine_of(planes[order[0]], spacing, step),
+        [*spacing, float(np.linalg.norm(step))],
+        "patient",
+        "slice",
+        channels,
+    )
+
+
+def _checked(
+    path: Path, frames: DicomFrames, before: Sequence[Slice], stacked: Sequence[npt.NDArray[np.float32]]
+) -> Slice:
+    """The slice, if it is one and of one kind with those before it."""
+    one = slice_of(path, frames.dataset)
+    if one is None:
+        raise InputError(path, "it states no place in a volume of slices", "Load it as a file of its own")
+    difference = one.difference(before[0]) if before else ""
+    if not difference and stacked and frames.physical[0].shape != stacked[0].shape:
+        difference = "the shape of its pixels"
+    if difference:
+        raise InputError(path, f"differs from the other slices in {difference}", "Load it as a file of its own")
+    return one
+
+
+def _files_of(paths: Sequence[Path]) -> list[Path]:
+    if not paths:
+        raise InputError("", "no file is named", "Name the files of one volume")
+    return sorted(paths)
+
+
+def _volume_in(folder: Path) -> tuple[list[Path], list[str]]:
+    """The files of the one volume directly in a folder, and a sentence for each kind of file that was passed over."""
+    files: list[Path] = []
     others = objects = 0
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.is_file():
+        if path.name.startswith(".") or problem_of(path) is not None:
             continue
         try:
             kind = detect_format(path)
@@ -50,91 +128,20 @@ def find_series(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
             others += 1
             continue
         try:
-            header = read_dataset(path, with_pixels=False)
+            read_dataset(path, with_pixels=False)
+            files.append(path)
         except NotAnImageError:
             objects += 1
-            continue
-        with refuse_malformed(path):
-            series.setdefault(str(header.get("SeriesInstanceUID") or ""), []).append(path)
-    if not series:
+    if not files:
         raise InputError(folder, "no DICOM image in this folder", "Give a folder that holds the files of one series")
-    notes = []
+    groups = group_files(files)
+    if len(groups) > 1:
+        counts = ", ".join(str(len(group.files)) for group in groups[:10])
+        text = f"it holds {len(groups)} images (of {counts}{', ...' if len(groups) > 10 else ''} files)"
+        raise InputError(folder, text, "Name the files of one of them, or let inference.json group the folder")
+    notes = [*groups[0].warnings]
     if others:
         notes.append(f"{others} file(s) in the folder are not DICOM and were passed over")
     if objects:
         notes.append(f"{objects} DICOM object(s) in the folder are no images and were passed over")
-    return series, notes
-
-
-def read_series(folder: Path, channels: int | None = None) -> Reading:
-    """Read a folder of slices as one volume, (C, rows, columns, slices).
-
-    Slices are ordered by their position along the common normal, never by name or number. A sheared stack (gantry
-    tilt) keeps its shear in the affine.
-
-    Args:
-        folder: holds the files of one series; a single multi-frame file is read as such.
-        channels: wanted number of channels, or None.
-
-    Raises:
-        InputError: several series, slices of different size or orientation, repeated positions (4-D), gaps, or a file
-            that cannot be used.
-    """
-    series, notes = find_series(folder)
-    if len(series) > 1:
-        counts = ", ".join(str(len(files)) for files in series.values())
-        text = f"it mixes {len(series)} series (of {counts} files)"
-        raise InputError(folder, text, "Give each series a folder of its own")
-    files = next(iter(series.values()))
-    if len(files) == 1:
-        return read_dicom(files[0], channels)
-    headers = [read_dataset(path, with_pixels=False) for path in files]
-    with refuse_malformed(folder):
-        planes, spacing = _check_alike(folder, files, headers)
-    order, step, warnings = order_planes(folder, planes, "slices")
-    affine = affine_of(planes[order[0]], spacing, step)
-    stacked: list[npt.NDArray[np.float32]] = []
-    padding: list[npt.NDArray[np.bool_]] = []
-    entries: list[dict[str, Any]] = []
-    first = open_frames(files[order[0]])
-    for index in order:
-        frames = open_frames(files[index])
-        if frames.physical[0].shape != first.physical[0].shape or frames.pixels.keyword != first.pixels.keyword:
-            raise InputError(files[index], "its pixels differ in kind from the other slices'", "Leave it out")
-        stacked.append(frames.physical[0])
-        padding.append(frames.padded(0))
-        entries.append({"path": str(files[index]), "sha256": file_sha256(files[index])})
-    digest = hashlib.sha256("".join(entry["sha256"] for entry in entries).encode()).hexdigest()
-    with refuse_malformed(files[order[0]]):
-        details = common_details(first, [*notes, *file_warnings(first.dataset), *warnings])
-    details["files"] = entries
-    size = [*spacing, float(np.linalg.norm(step))]
-    return assemble(
-        folder, "dicom-series", digest, stacked, padding, first, details, affine, size, "patient", "slice", channels
-    )
-
-
-def _check_alike(
-    folder: Path, files: Sequence[Path], headers: Sequence[Dataset]
-) -> tuple[list[Plane], tuple[float, float]]:
-    planes = []
-    spacing = pixel_spacing(headers[0])
-    if spacing is None:
-        text = f"{files[0].name} states no pixel spacing"
-        raise InputError(folder, text, "Give each picture as a file of its own, not as a series")
-    for path, header in zip(files, headers, strict=True):
-        if int(header.get("NumberOfFrames") or 1) > 1:
-            raise InputError(path, "a multi-frame object among other files", "Give it a folder of its own")
-        for keyword in _SHARED:
-            if header.get(keyword) != headers[0].get(keyword):
-                text = f"the folder mixes images of different {keyword} ({path.name} against {files[0].name})"
-                raise InputError(folder, text, "Give each kind of image a folder of its own")
-        plane, own = plane_of(header), pixel_spacing(header)
-        if plane is None:
-            text = f"{path.name} states no usable Image Position and Orientation (Patient)"
-            raise InputError(folder, text, "Give each picture as a file of its own, not as a series")
-        if own is None or not np.allclose(own, spacing, rtol=1e-4):
-            text = f"{path.name} has another pixel spacing than {files[0].name}"
-            raise InputError(folder, text, "Give each kind of image a folder of its own")
-        planes.append(plane)
-    return planes, spacing
+    return list(groups[0].files), notes

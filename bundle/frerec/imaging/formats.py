@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 from frerec.errors import InputError
+from frerec.imaging.listing import problem_of
 
 _HEAD = 540  # the longest header looked at: NIfTI-2
 
@@ -45,6 +46,9 @@ def detect_format(path: Path) -> str:
     Raises:
         InputError: the file cannot be opened, is empty, or is none of these.
     """
+    problem = problem_of(path)  # opening a named pipe would wait for somebody to write into it
+    if problem is not None:
+        raise InputError(path, *problem)
     head = _read_head(path)
     if not head:
         raise InputError(path, "the file is empty", "Fetch it again from where it came")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import os
+from collections.abc import Hashable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from frerec.errors import InputError
 from frerec.imaging.dicom_reader import read_dicom
 from frerec.imaging.dicom_series import read_series
 from frerec.imaging.formats import detect_format
+from frerec.imaging.listing import absolute, problem_of
 from frerec.imaging.nifti_reader import read_nifti
 from frerec.imaging.picture_reader import read_picture
 from frerec.imaging.reading import Reading
@@ -34,7 +36,8 @@ class LoadMedicalImage(Transform):
     - ``spacing``: millimetres per voxel along each spatial axis; ``spatial_shape``; ``filename_or_obj``
     - ``frerec``: ``{"source": ...}``, all that a writer needs; see ``frerec.imaging.source``
 
-    The format is told by content. A folder is read as a DICOM series.
+    The format is told by content. Several files are read as the slices of one volume, and so is a folder that holds
+    one DICOM series.
 
     Args:
         root: folder that ``relative_path`` in the source is relative to; None for the bare name.
@@ -43,20 +46,26 @@ class LoadMedicalImage(Transform):
     """
 
     def __init__(self, root: str | PathLike[str] | None = None, channels: int | None = None) -> None:
-        self.root = Path(root).absolute() if root else None
+        self.root = absolute(root) if root else None
         self.channels = channels
 
-    def __call__(self, path: str | PathLike[str]) -> MetaTensor:
+    def __call__(self, path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> MetaTensor:
         """Load one image.
 
         Args:
-            path: a file, or a folder that holds one DICOM series.
+            path: a file, the files of one DICOM series, or a folder that holds one DICOM series.
 
         Raises:
             InputError: whatever makes the image unusable, in one line with the remedy.
         """
-        place = Path(path).absolute()
-        reading = read_image(place, self.channels)
+        if isinstance(path, str | PathLike):
+            place = absolute(path)
+            reading = read_image(place, self.channels)
+        else:
+            files = [absolute(file) for file in path]
+            # of several files, the folder that all of them lie below
+            place = files[0] if len(files) == 1 else Path(os.path.commonpath([file.parent for file in files]))
+            reading = read_image(files[0], self.channels) if len(files) == 1 else read_series(files, self.channels)
         source = Source(str(place), self._relative(place), reading.sha256, reading.format, reading.details)
         return _as_metatensor(reading, source)
 
@@ -106,10 +115,9 @@ def read_image(path: Path, channels: int | None = None) -> Reading:
     """
     if path.is_dir():
         return read_series(path, channels)
-    if not path.exists():
-        raise InputError(path, "no such file", "Check the path")
-    if not path.is_file():
-        raise InputError(path, "neither a file nor a folder", "Give an image file or a DICOM series folder")
+    problem = problem_of(path)
+    if problem is not None:
+        raise InputError(path, *problem)
     kind = detect_format(path)
     if kind == "dicom":
         return read_dicom(path, channels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path, PurePosixPath
 
@@ -14,6 +15,9 @@ OUTPUT_FORMATS = ("same", "dicom")
 #: Written as PNG: a second lossy compression would touch the very frequencies that were recalibrated.
 _AS_PNG = ("jpeg", "bmp")
 _PICTURES = ("png", "tiff", *_AS_PNG)
+
+# Bytes that a name may have on the file systems in use.
+_LONGEST_NAME = 255
 
 
 def output_kind(source: Source, output_format: str = "same") -> str:
@@ -86,11 +90,11 @@ def _with_ending(relative: PurePosixPath, file: Path, ending: str) -> PurePosixP
         return relative
     others = (path for path in file.parent.glob("*") if path.name != file.name)
     clash = any(path.stem == file.stem and path.is_file() for path in others)
-    return relative.with_name(relative.name + ending) if clash else short
+    return relative.with_name(_joined(relative.name, ending)) if clash else short
 
 
 def sidecar_path(output: Path) -> Path:
-    """The JSON file beside an output: its full name and ``.json``.
+    """The JSON file beside an output: its full name and ``.json``; of a name that leaves no room for it, its start.
 
     Args:
         output: an output file.
@@ -98,4 +102,17 @@ def sidecar_path(output: Path) -> Path:
     Returns:
         The sidecar's path.
     """
-    return output.with_name(output.name + ".json")
+    return output.with_name(_joined(output.name, ".json"))
+
+
+def _joined(name: str, ending: str) -> str:
+    """A name with a further ending, shortened to what file systems take, and then with a part of its checksum."""
+    whole = os.fsencode(name)
+    if len(whole) + len(ending) <= _LONGEST_NAME:
+        return name + ending
+    ending = f"~{hashlib.sha256(whole).hexdigest()[:8]}{ending}"
+    # a character cut in two at the end is left out whole
+    room = _LONGEST_NAME - len(ending)
+    while not name.startswith(short := os.fsdecode(whole[:room])):
+        room -= 1
+    return short + ending

@@ -16,6 +16,7 @@ import torch
 
 from frerec import __version__
 from frerec.errors import ConfigError, InputError
+from frerec.text import name_to_text
 
 SOFTWARE = "FreRec"
 PURPOSE = "frequency recalibration"
@@ -115,7 +116,7 @@ class Provenance:
             "purpose": PURPOSE,
             "synthetic": self.synthetic,
             "generator": asdict(self.generator) if self.generator else None,
-            "source": {"name": self.source_name, "sha256": self.source_sha256},
+            "source": {"name": name_to_text(self.source_name), "sha256": self.source_sha256},
             "settings": dict(self.settings),
             "sample": dict(self.sample),
             "weights_sha256": self.weights_sha256,

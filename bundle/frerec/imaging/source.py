@@ -5,9 +5,11 @@ a DataLoader's collate function cannot batch ``None``, lists of differing length
 through it unharmed. ``Source.from_meta`` is its inverse. The keys:
 
 ``path``
-    Absolute path of the file, or of the folder of a DICOM series.
+    Absolute path of the file, or of the folder below which all files of a DICOM series lie. Links are not replaced by
+    what they point to.
 ``relative_path``
-    The same path relative to the loader's ``root`` (its name alone without one), with forward slashes.
+    The same path relative to the loader's ``root`` (its name alone without one), with forward slashes; ``.`` for a
+    series that lies in ``root`` itself.
 ``sha256``
     Checksum of the file; of a series: of the concatenated hexadecimal checksums of its files in slice order.
 ``format``

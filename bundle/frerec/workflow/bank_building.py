@@ -18,7 +18,6 @@ from frerec.imaging.source import Source
 from frerec.shr.bank import ReferenceBank
 from frerec.shr.bank_builder import BankBuilder
 from frerec.shr.statistics import content_hash
-from frerec.workflow import series
 from frerec.workflow.folder import FolderDataset, LoadedItem
 from frerec.workflow.items import FolderItem, find_items
 from frerec.workflow.outcome import DONE, FAILED, IGNORED, SKIPPED, UNCHANGED, exit_code, explain
@@ -56,7 +55,7 @@ class ReferenceDataset(FolderDataset):
                 if row.get("patient"):
                     self.patients[item.path] = str(row["patient"])
         elif real_dir:
-            items = find_items(real_dir, None, series.group_series if group_series else None)
+            items = find_items(real_dir, None, group_series)
         else:
             raise ConfigError("real_dir", real_dir, "neither a folder nor a datalist is given", "Set one of them")
         super().__init__(items, transform)

@@ -6,12 +6,10 @@ import os
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from monai.data import Dataset
 
-from frerec.workflow import series
 from frerec.workflow.items import FolderItem, find_items
 from frerec.workflow.manifest import Manifest
 from frerec.workflow.outcome import FAILED, IGNORED, SKIPPED, UNCHANGED, Outcome, explain, is_input_error
@@ -38,8 +36,9 @@ class LoadedItem:
 
     def finish(self, status: str, **details: Any) -> Outcome:
         """Make the item's outcome from a status and what else is known, and keep it."""
-        files = [Path(path).name for path in self.item.files] if self.item.is_series else []
-        self.outcome = Outcome(self.item.path, status, self.sha256, files=files, **details)
+        told = [*self.item.warnings, *details.pop("warnings", [])]
+        names = list(self.item.names)
+        self.outcome = Outcome(self.item.path, status, self.sha256, files=names, warnings=told, **details)
         self.data = None
         return self.outcome
 
@@ -57,11 +56,12 @@ class FolderDataset(Dataset):
 
     Args:
         data: the input folder, or a list of items to use as it is.
-        transform: preprocessing of ``{"image": path of the file or of the series' folder, "relative_path": name}``.
+        transform: preprocessing of ``{"image": ..., "relative_path": name of the item}``, where ``image`` is the path
+            of a file or the list of the paths of a series.
         manifest: memory of earlier runs, and the shard this run works on; None to forget both.
         datalist: as in :func:`frerec.workflow.items.find_items`.
-        group_series: take the files of a DICOM series as one volume
-            (:func:`frerec.workflow.series.group_series`); False takes every file by itself.
+        group_series: take the files of a DICOM series as one volume, as in
+            :func:`frerec.workflow.items.find_items`; False takes every file by itself.
 
     Raises:
         InputError: the folder or the datalist cannot be read.
@@ -75,11 +75,10 @@ class FolderDataset(Dataset):
         datalist: str | None = None,
         group_series: bool = True,
     ) -> None:
-        items = (
-            find_items(data, datalist, series.group_series if group_series else None)
-            if isinstance(data, (str, os.PathLike))
-            else list(data)
-        )
+        if isinstance(data, str | os.PathLike):
+            items = find_items(data, datalist, group_series, [manifest.output_dir] if manifest else [])
+        else:
+            items = list(data)
         #: Number of items in all shards together.
         self.total = len(items)
         self.manifest = manifest
@@ -99,15 +98,18 @@ class FolderDataset(Dataset):
 
     def _load(self, loaded: LoadedItem) -> None:
         item = loaded.item
+        if item.problem is not None:
+            reason, remedy = item.problem
+            loaded.finish(SKIPPED, reason=reason, remedy=remedy)
+            return
         loaded.sha256 = item.sha256()
         if item.is_side_file:
             loaded.finish(IGNORED, reason="not an image", remedy="Nothing to do")
         elif self.manifest is not None and self.manifest.is_unchanged(item.path, loaded.sha256):
             loaded.finish(UNCHANGED)
         else:
-            # the reader takes a series by its folder
-            place = Path(item.files[0]).parent if item.is_series else Path(item.files[0])
-            loaded.data = self.transform({"image": str(place), "relative_path": item.path})
+            image = list(item.files) if item.is_series else item.files[0]
+            loaded.data = self.transform({"image": image, "relative_path": item.path})
 
 
 def keep_as_list(batch: Sequence[LoadedItem]) -> list[LoadedItem]:

@@ -11,6 +11,7 @@ from ignite.engine import Engine, Events
 from tqdm import tqdm
 
 from frerec.shr.familiarity import FOREIGNER, UNUSUAL
+from frerec.text import printable
 from frerec.workflow.manifest import Manifest
 from frerec.workflow.outcome import (
     DONE,
@@ -108,7 +109,8 @@ class RunReport:
                 kind = "".join(c for c in warning if not c.isdigit())
                 if kind not in self.told_kinds:
                     self.told_kinds.add(kind)
-                    tqdm.write(f"{outcome.path}: {warning} (told once; the manifest has all)", file=stream)
+                    text = f"{outcome.path}: {warning} (told once; the manifest has all)"
+                    tqdm.write(printable(text), file=stream)
         count = self.counts.total()
         if self._bar is not None:
             self._bar.update(count - self._bar.n)
@@ -143,7 +145,7 @@ class RunReport:
             IGNORED: "no images",
         }  # fmt: skip
         counts = ", ".join(f"{self.counts[status]} {word}" for status, word in named.items())
-        return f"{self.counts.total()} items: {counts}; {seconds:.1f} s{rate}; see {self.manifest.path}"
+        return printable(f"{self.counts.total()} items: {counts}; {seconds:.1f} s{rate}; see {self.manifest.path}")
 
     def finish(self) -> int:
         """Print the summary and, unless everything went well, end the program with the exit code that says so.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
@@ -13,6 +14,7 @@ from typing import IO, Any
 from frerec.errors import ConfigError, InputError
 from frerec.imaging.atomic import atomic_write, remove_leftovers
 from frerec.imaging.reading import file_sha256
+from frerec.text import name_to_text, printable, text_to_name
 from frerec.workflow.outcome import DONE, STATUSES, UNCHANGED, Outcome
 from frerec.workflow.settings import fingerprint
 
@@ -23,6 +25,8 @@ except ImportError:  # Windows has no flock; two runs into one folder go unnotic
 
 NAME = "manifest.jsonl"
 _LOCK_PATIENCE_S = 15.0
+# json escapes the controls below the space itself
+_CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 #: A line of the manifest as a dict.
 Record = dict[str, Any]
@@ -37,7 +41,7 @@ def read_records(path: str | os.PathLike[str]) -> dict[str, Record]:
         path: the file; may be absent.
 
     Returns:
-        The last record of every item, by the item's path.
+        The last record of every item, by the item's path as text (:func:`frerec.text.name_to_text`).
     """
     records: dict[str, Record] = {}
     try:
@@ -100,7 +104,9 @@ def _write(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, ensure_ascii=False, separators=(", ", ": ")) + "\n"
+    text = json.dumps(record, ensure_ascii=False, separators=(", ", ": "))
+    # what a terminal obeys, or what some readers take for the end of a line
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
 class Manifest:
@@ -163,7 +169,7 @@ class Manifest:
             path: the item, relative to ``dataset_dir``.
             sha256: checksum of the input as it is now.
         """
-        record = None if self.overwrite else self.previous().get(path)
+        record = None if self.overwrite else self.previous().get(name_to_text(path))
         if (
             record is None
             or record["status"] != DONE
@@ -173,7 +179,8 @@ class Manifest:
         ):
             return False
         try:
-            return all(file_sha256(self.output_dir / out["path"]) == out["sha256"] for out in record["outputs"])
+            files = [(self.output_dir / text_to_name(out["path"]), out["sha256"]) for out in record["outputs"]]
+            return all(file_sha256(path) == sha256 for path, sha256 in files)
         except OSError:
             return False
 
@@ -211,14 +218,14 @@ class Manifest:
 
     def record(self, outcome: Outcome) -> Record:
         """The manifest record of an outcome; see docs/reference/manifest.md."""
-        record: Record = {"path": outcome.path, "status": outcome.status, "sha256": outcome.sha256}
+        record: Record = {"path": name_to_text(outcome.path), "status": outcome.status, "sha256": outcome.sha256}
         if outcome.files:
-            record["files"] = outcome.files
+            record["files"] = [name_to_text(name) for name in outcome.files]
         record |= {
-            "outputs": outcome.outputs,
-            "reason": outcome.reason,
-            "remedy": outcome.remedy,
-            "warnings": outcome.warnings,
+            "outputs": [{**out, "path": name_to_text(out["path"])} for out in outcome.outputs],
+            "reason": outcome.reason and printable(outcome.reason),
+            "remedy": outcome.remedy and printable(outcome.remedy),
+            "warnings": [printable(warning) for warning in outcome.warnings],
         }
         if outcome.status == DONE:
             record |= {"fingerprint": self.fingerprint, "settings": self.settings, "applied": outcome.applied}

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from frerec.errors import ConfigError, FreRecError, InputError
+from frerec.text import printable
 
 #: Written and checked.
 DONE = "done"
@@ -45,7 +46,7 @@ class Outcome:
         remedy: what the user can do, one sentence without a full stop.
         warnings: what a user should know although it was done.
         applied: parameters applied to this item, enough to replay it together with the run's settings.
-        files: for an item of several files (a series), their names.
+        files: for an item of several files (a series), their names relative to ``dataset_dir``.
         seconds: time spent on it.
     """
 
@@ -62,7 +63,7 @@ class Outcome:
 
     def line(self) -> str:
         """The one line a user sees for an item that is not done."""
-        return f"{self.status}: {self.path}: {self.reason}. {self.remedy}."
+        return printable(f"{self.status}: {self.path}: {self.reason}. {self.remedy}.")
 
 
 def explain(error: BaseException) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -186,10 +187,13 @@ def replaced_folder(cases: Sequence[Case], original: str, replacement: str) -> l
         InputError: a file is missing in ``replacement``.
         ConfigError: an image does not lie below ``original``.
     """
-    base, target = Path(original).resolve(), Path(replacement).resolve()
+    target = Path(replacement).resolve()
     result, missing = [], []
     for case in cases:
-        path = Path(case.image).resolve()
+        # links are part of the layout, unless it is only through them that the image lies in the folder
+        base, path = (Path(os.path.normpath(Path(name).absolute())) for name in (original, case.image))
+        if base not in path.parents:
+            base, path = base.resolve(), path.resolve()
         if base not in path.parents:
             raise ConfigError(
                 "synthetic_dir", original, f"{path} does not lie below it, so its recalibrated copy cannot be found",
