@@ -17,7 +17,7 @@ from frerec.imaging.bounds import check_promise
 
 _AGAIN = "Fetch or export it again"
 _CONVERT = "Convert it to PNG or TIFF"
-# Start-of-frame markers of JPEG (ISO/IEC 10918-1 Table B.1, ISO/IEC 14495-1): kinds that Pillow's libjpeg does not know.
+# Start-of-frame markers of JPEG (ISO/IEC 10918-1 Table B.1, ISO/IEC 14495-1) of kinds that libjpeg does not read.
 _JPEG_KINDS = {0xC3: "lossless", 0xC5: "hierarchical", 0xC6: "hierarchical", 0xC7: "hierarchical", 0xCB: "lossless"}
 _JPEG_KINDS.update({0xF7: "JPEG-LS", 0xC9: "arithmetic", 0xCA: "arithmetic"})
 _JPEG_FRAMES = {0xC0, 0xC1, 0xC2, *_JPEG_KINDS}
@@ -104,7 +104,7 @@ def why_undecodable(path: Path, kind: str, error: Exception) -> InputError:
     if isinstance(error, Image.DecompressionBombError):
         return InputError(path, "larger than Pillow's safety limit of pixels", "Cut it into parts")
     if isinstance(error, MemoryError):
-        return InputError(path, "not enough memory to decode it", "Cut it into parts, or use a machine with more memory")
+        return InputError(path, "not enough memory to decode it", "Cut it into parts")
     if "MAX_TEXT" in text:
         reason = "its text or colour profile unpacks to more than Pillow's safety limit"
         return InputError(path, reason, "Save it again without metadata")

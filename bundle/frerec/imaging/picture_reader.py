@@ -1,4 +1,4 @@
-"""Pictures: PNG, TIFF, JPEG and BMP with 8 or 16 bits (TIFF also 32, 64 and floating point), gray or RGB, with alpha."""
+"""Pictures: PNG, TIFF, JPEG and BMP of 8 or 16 bits (TIFF also 32, 64 and floating point), gray or RGB, with alpha."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from frerec.imaging.stored_pixels import MINISWHITE, StoredPixels, changed_voxel
 def read_picture(path: Path, kind: str, channels: int | None = None) -> Reading:
     """Read a picture; its physical values are its stored values.
 
-    Palettes are resolved to gray (where all their colours are) or RGB; alpha is kept aside, and so is the one transparent
-    value of a PNG; an EXIF or TIFF orientation is not applied. A TIFF whose zero is white (MINISWHITE) is turned over, so
-    that brighter is higher. The affine is the identity: a picture states no position in a patient.
+    Palettes are resolved to gray (where all their colours are) or RGB; alpha is kept aside, and so is the one
+    transparent value of a PNG; an EXIF or TIFF orientation is not applied. A TIFF whose zero is white (MINISWHITE) is
+    turned over, so that brighter is higher. The affine is the identity: a picture states no position in a patient.
 
     Args:
         path: the file.

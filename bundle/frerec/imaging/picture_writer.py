@@ -134,7 +134,8 @@ def _profile(chunk: bytes) -> bytes:
 
 
 def _tiff_bytes(pixels: StoredPixels, record: Mapping[str, Any]) -> bytes:
-    array, options = pixels.array, {}
+    array = pixels.array
+    options: dict[str, Any] = {}
     samples = array.shape[-1] if array.ndim == 3 else 1
     with tifffile.TiffFile(pixels.path) as source:
         page = source.pages[0]
