@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -92,6 +91,20 @@ def split(values: npt.NDArray[Any], mode: str, notes: list[str] | None = None, *
     return Picture(values[..., :count], alpha, mode, warnings=notes or [], **kinds)
 
 
+def leading_chunks(stream: BinaryIO) -> list[tuple[bytes, bytes]]:
+    """Name and data of the chunks of a PNG before its pixels, as far as they are whole."""
+    stream.seek(8)
+    found = []
+    while len(head := stream.read(8)) == 8 and head[4:] not in (b"IDAT", b"IEND"):
+        length = int.from_bytes(head[:4], "big")
+        data = stream.read(length)
+        if len(data) < length:
+            break
+        found.append((head[4:], data))
+        stream.read(4)
+    return found
+
+
 def why_undecodable(path: Path, kind: str, error: Exception) -> InputError:
     """The reason and the remedy, for what a decoder raised.
 
@@ -145,22 +158,14 @@ def _png_notes(image: Image.Image, path: Path, depth: int, colour_type: int) -> 
     notes = []
     if depth < 8 and colour_type == 0:
         notes.append(f"it has {depth} bits per pixel; the output has 8")
-    if _has_chunk(path, b"sBIT"):
+    with path.open("rb") as stream:
+        names = [name for name, _ in leading_chunks(stream)]
+    if b"sBIT" in names:
         notes.append("it states how many of its bits are significant (sBIT), which the output does not")
     profile = image.info.get("icc_profile") or b""
     if colour_type == 3 and profile:
         notes.append("its colour profile is kept only if its palette has colours")
     return notes
-
-
-def _has_chunk(path: Path, name: bytes) -> bool:
-    try:
-        for kind, _ in png.Reader(filename=str(path)).chunks():
-            if kind in (name, b"IDAT"):
-                return bool(kind == name)
-    except (png.Error, EOFError, struct.error):
-        return False
-    return False
 
 
 def _open_deep_png(path: Path, notes: list[str]) -> Picture:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import png
@@ -14,6 +14,7 @@ import tifffile
 from PIL import Image
 
 from frerec import __version__
+from frerec.imaging.picture_decoding import leading_chunks
 from frerec.imaging.provenance import SOFTWARE, canonical_json
 from frerec.imaging.stored_pixels import MINISWHITE, StoredPixels
 
@@ -106,23 +107,22 @@ def _kept_chunks(like: Path, *, colour: bool) -> list[tuple[bytes, bytes]]:
         kept["exif"][_ORIENTATION] = orientation
     buffer = BytesIO()
     Image.new("L", (1, 1)).save(buffer, "PNG", **{key: value for key, value in kept.items() if value})
-    found = _chunks(png.Reader(bytes=buffer.getvalue()))
+    found = _shown_by(buffer)
     if own:
         # The whole EXIF block of the source may name a person: of it only the orientation, made above.
-        shown = [chunk for chunk in _chunks(png.Reader(filename=str(like))) if chunk[0] != b"eXIf"]
+        with like.open("rb") as stream:
+            shown = [chunk for chunk in _shown_by(stream) if chunk[0] != b"eXIf"]
         found = [*shown, *(chunk for chunk in found if chunk[0] == b"eXIf")]
     # A palette's profile is one of colours, which a gray picture must not have.
     other = b"GRAY" if colour else b"RGB "
     return [(name, data) for name, data in found if name != b"iCCP" or _profile(data)[16:20] != other]
 
 
-def _chunks(reader: png.Reader) -> list[tuple[bytes, bytes]]:
+def _shown_by(stream: BinaryIO) -> list[tuple[bytes, bytes]]:
     found: dict[bytes, bytes] = {}
-    for name, data in reader.chunks():
-        if name == b"IDAT":
-            break
+    for name, data in leading_chunks(stream):
         if name in _SHOWN_BY:
-            found.setdefault(bytes(name), bytes(data))
+            found.setdefault(name, data)
     return list(found.items())
 
 
