@@ -13,7 +13,7 @@ from frerec.imaging.dicom_derivation import derivation_item, equipment_items, ma
 from frerec.imaging.dicom_encoding import put_pixels
 from frerec.imaging.dicom_writer import dicom_bytes
 from frerec.imaging.provenance import SOFTWARE, Provenance, canonical_json
-from frerec.imaging.stored_pixels import StoredPixels
+from frerec.imaging.stored_pixels import MINISWHITE, StoredPixels
 from frerec.imaging.uids import derived_uid
 
 # Present but empty: a picture does not state them (type 2 attributes of PS3.3 A.8.1).
@@ -76,7 +76,8 @@ def captured_dicom(pixels: StoredPixels, provenance: Provenance, *, lossy_source
     image.DerivationCodeSequence = derivation.DerivationCodeSequence
     image.ContributingEquipmentSequence = Sequence(equipment_items(provenance))
     mark_status(image, synthetic=provenance.synthetic)
-    kind = "RGB" if array.ndim == 3 else "MONOCHROME2"
+    gray = "MONOCHROME1" if pixels.photometric == MINISWHITE else "MONOCHROME2"
+    kind = "RGB" if array.ndim == 3 else gray
     put_pixels(image, StoredPixels(pixels.path, array, pixels.changed, kind, array.itemsize * 8))
     return dicom_bytes(image)
 

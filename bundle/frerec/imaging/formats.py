@@ -29,6 +29,9 @@ _KNOWN_OTHERS = (
     (b"ObjectType", "a MetaImage header"),
     (b"SIMPLE  =", "a FITS file"),
     (b"RIFF", "a WebP picture or RIFF recording"),
+    (b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"),
+    (b"\0\0\0\1\0\0", "an MGH volume of FreeSurfer"),
+    (b"CDF\1", "a MINC or netCDF file"),
 )
 SUPPORTED = "DICOM, NIfTI (.nii, .nii.gz), PNG, TIFF, JPEG and BMP are read"
 
@@ -58,12 +61,18 @@ def detect_format(path: Path) -> str:
         return "nifti"
     if _is_nifti_pair(head):
         raise InputError(path, "the header of a NIfTI pair (.hdr and .img)", "Convert the pair to one .nii file")
+    if head[:4] in (b"\x5c\1\0\0", b"\0\0\1\x5c"):
+        raise InputError(path, "the header of an Analyze 7.5 pair (.hdr and .img)", "Convert the pair to one .nii file")
     for magic, name in _PICTURES:
         if head.startswith(magic):
             return name
     for magic, name in _KNOWN_OTHERS:
         if head.startswith(magic):
             raise InputError(path, f"this is {name}, which is not read", f"Convert it: {SUPPORTED}")
+    if head.startswith(b"<?xml") and b"GIFTI" in head:
+        raise InputError(path, "a GIFTI surface, not an image", "Leave it out: nothing in it can be recalibrated")
+    if b"-attribute" in head[:32]:
+        raise InputError(path, "the header of an AFNI pair (.HEAD and .BRIK)", "Convert the pair to one .nii file")
     if _starts_like_dicom(head):
         return "dicom"
     raise InputError(path, "not an image of a kind that is read", f"Leave it out or convert it: {SUPPORTED}")

@@ -19,6 +19,7 @@ from frerec.errors import InputError
 from frerec.imaging.dicom_reader import read_dicom
 from frerec.imaging.dicom_series import read_series
 from frerec.imaging.formats import detect_format
+from frerec.imaging.label_maps import refuse_label_map
 from frerec.imaging.listing import absolute, problem_of
 from frerec.imaging.nifti_reader import read_nifti
 from frerec.imaging.picture_reader import read_picture
@@ -43,11 +44,14 @@ class LoadMedicalImage(Transform):
         root: folder that ``relative_path`` in the source is relative to; None for the bare name.
         channels: wanted number of channels. Gray saved as three equal channels is loaded as one when 1 is wanted;
             any other difference is refused. None accepts what the file has.
+        label_maps: ``refuse`` masks and label maps, or ``accept`` them; see ``frerec.imaging.label_maps``.
     """
 
-    def __init__(self, root: str | PathLike[str] | None = None, channels: int | None = None) -> None:
+    def __init__(
+        self, root: str | PathLike[str] | None = None, channels: int | None = None, label_maps: str = "refuse"
+    ) -> None:
         self.root = absolute(root) if root else None
-        self.channels = channels
+        self.channels, self.label_maps = channels, label_maps
 
     def __call__(self, path: str | PathLike[str] | Sequence[str | PathLike[str]]) -> MetaTensor:
         """Load one image.
@@ -58,14 +62,10 @@ class LoadMedicalImage(Transform):
         Raises:
             InputError: whatever makes the image unusable, in one line with the remedy.
         """
-        if isinstance(path, str | PathLike):
-            place = absolute(path)
-            reading = read_image(place, self.channels)
-        else:
-            files = [absolute(file) for file in path]
-            # of several files, the folder that all of them lie below
-            place = files[0] if len(files) == 1 else Path(os.path.commonpath([file.parent for file in files]))
-            reading = read_image(files[0], self.channels) if len(files) == 1 else read_series(files, self.channels)
+        files = [absolute(path)] if isinstance(path, str | PathLike) else [absolute(file) for file in path]
+        # of several files, the folder that all of them lie below
+        place = files[0] if len(files) == 1 else Path(os.path.commonpath([file.parent for file in files]))
+        reading = read_image(files, self.channels, self.label_maps)
         source = Source(str(place), self._relative(place), reading.sha256, reading.format, reading.details)
         return _as_metatensor(reading, source)
 
@@ -82,6 +82,7 @@ class LoadMedicalImaged(MapTransform):
         keys: keys whose paths are replaced by the loaded images.
         root: as in ``LoadMedicalImage``.
         channels: as in ``LoadMedicalImage``.
+        label_maps: as in ``LoadMedicalImage``.
         allow_missing_keys: do not fail where a key is missing.
     """
 
@@ -90,10 +91,11 @@ class LoadMedicalImaged(MapTransform):
         keys: KeysCollection,
         root: str | PathLike[str] | None = None,
         channels: int | None = None,
+        label_maps: str = "refuse",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.load = LoadMedicalImage(root, channels)
+        self.load = LoadMedicalImage(root, channels, label_maps)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Load the images named under the keys; see ``LoadMedicalImage``."""
@@ -103,16 +105,26 @@ class LoadMedicalImaged(MapTransform):
         return result
 
 
-def read_image(path: Path, channels: int | None = None) -> Reading:
-    """Read a file or series folder with the reader for its format.
+def read_image(
+    place: Path | Sequence[Path], channels: int | None = None, label_maps: str = "refuse"
+) -> Reading:
+    """Read a file or series with the reader for its format.
 
     Args:
-        path: a file or folder.
+        place: a file, the folder of a series, or the files of one.
         channels: as in ``LoadMedicalImage``.
+        label_maps: as in ``LoadMedicalImage``.
 
     Raises:
         InputError: whatever makes the image unusable.
     """
+    files = [place] if isinstance(place, Path) else list(place)
+    reading = _read(files[0], channels) if len(files) == 1 else read_series(files, channels)
+    refuse_label_map(files[0], reading.array, reading.details, label_maps)
+    return reading
+
+
+def _read(path: Path, channels: int | None) -> Reading:
     if path.is_dir():
         return read_series(path, channels)
     problem = problem_of(path)

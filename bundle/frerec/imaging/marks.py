@@ -11,7 +11,7 @@ from typing import Any
 import pydicom
 from pydicom.errors import InvalidDicomError
 
-from frerec.errors import ConfigError
+from frerec.errors import ConfigError, InputError
 from frerec.imaging.dicom_derivation import is_marked_synthetic, is_own_output
 from frerec.imaging.naming import sidecar_path
 from frerec.imaging.nifti_writer import comments
@@ -56,7 +56,7 @@ def was_written_by_us(path: Path, kind: str) -> bool:
         if kind in ("dicom", "dicom-series", "capture"):
             return is_own_output(_header(path))
         return any(record.get("software") == SOFTWARE for record in _records(path, kind))
-    except (OSError, InvalidDicomError, ValueError):
+    except (OSError, InvalidDicomError, ValueError, InputError):
         return False
 
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from nibabel.filebasedimages import ImageFileError
+from nibabel.nifti1 import Nifti1Header
+from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 
 from frerec.errors import InputError
 from frerec.imaging.likeness import Likeness
+from frerec.imaging.nifti_file import read_nifti_file
 from frerec.imaging.ranges import measure, offer_stored
-from frerec.imaging.reading import Reading, as_channels, check_size, file_sha256, to_float32
+from frerec.imaging.reading import Reading, as_channels, file_sha256, to_float32
 from frerec.imaging.stored_pixels import StoredPixels, changed_voxels, count_clipped, encode_integers
-
-_DAMAGED = "Fetch or export it again"
 
 
 def read_nifti(path: Path, channels: int | None = None) -> Reading:
@@ -34,18 +31,17 @@ def read_nifti(path: Path, channels: int | None = None) -> Reading:
         channels: wanted number of channels, or None; NIfTI images have one.
 
     Raises:
-        InputError: damaged, 4-D, complex or colour voxels, non-finite or constant values.
+        InputError: damaged, CIFTI, 4-D, complex or colour voxels, non-finite or constant values.
     """
-    image, stored, slope, intercept = _open(path)
+    file = read_nifti_file(path)
+    stored, slope, intercept = file.stored, file.slope, file.intercept
     squeezed = _squeeze(path, stored)
     values = to_float32(path, _scale(np.swapaxes(squeezed, 0, 1), slope, intercept))
     details: dict[str, Any] = {"warnings": []}
     array = as_channels(path, values[None], channels, details)
-    affine = np.asarray(image.affine, np.float64)[:, [1, 0, 2, 3]]
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-        details["warnings"].append("its affine is not invertible; voxel sizes of the header are used instead")
-        zooms = [float(zoom) or 1.0 for zoom in (*image.header.get_zooms()[:3], 1.0, 1.0)[:3]]
-        affine = np.diag([zooms[1], zooms[0], zooms[2], 1.0])
+    if not file.complete:
+        details["warnings"].append("its header extensions are damaged and not kept from the damage on")
+    affine = _affine(file.header, details["warnings"])
     spacing = np.linalg.norm(affine[:3, :3], axis=0)[: squeezed.ndim]
     ranges = measure(path, array)
     if stored.dtype == np.uint8 and (slope, intercept) == (1.0, 0.0):
@@ -63,7 +59,8 @@ def read_nifti(path: Path, channels: int | None = None) -> Reading:
         file_shape=list(stored.shape),
         slope=slope,
         intercept=intercept,
-        version=2 if int(image.header["sizeof_hdr"]) == 540 else 1,
+        version=2 if isinstance(file.header, Nifti2Header) else 1,
+        labels=file.labels,
     )
     return Reading(np.ascontiguousarray(array), affine, file_sha256(path), "nifti", details)
 
@@ -77,7 +74,8 @@ def restore_nifti(path: Path, array: npt.NDArray[np.float32], scale: float, widt
         scale: as in ``stored_pixels.changed_voxels``.
         width: of the range of values in use, see ``likeness.Likeness.of``.
     """
-    _, stored, slope, intercept = _open(path)
+    file = read_nifti_file(path)
+    stored, slope, intercept = file.stored, file.slope, file.intercept
     new = np.swapaxes(array[0], 0, 1).reshape(stored.shape)
     old = _scale(stored, slope, intercept)
     changed = changed_voxels(new, old.astype(np.float32), scale)
@@ -94,36 +92,22 @@ def restore_nifti(path: Path, array: npt.NDArray[np.float32], scale: float, widt
     return StoredPixels(path, result, bool(changed.any()), clipped=clipped, likeness=likeness)
 
 
-def _open(path: Path) -> tuple[Any, npt.NDArray[Any], float, float]:
+def _affine(header: Nifti1Header, notes: list[str]) -> npt.NDArray[np.float64]:
+    """Affine of the transposed image; of the voxel sizes alone where the header's is unusable."""
     try:
-        image = _load(path)
-        stored = np.asanyarray(image.dataobj.get_unscaled())
-        slope, intercept = image.dataobj.slope, image.dataobj.inter
-    except (ImageFileError, HeaderDataError, EOFError, OSError, ValueError, OverflowError, zlib.error) as error:
-        raise InputError(path, "its NIfTI header or data is truncated or damaged", _DAMAGED) from error
-    if stored.dtype.kind not in "iuf":
-        kind = "complex" if stored.dtype.kind == "c" else "colour or structured"
-        raise InputError(path, f"{kind} voxels are not supported", "Save magnitude or one channel as real numbers")
-    if slope == 0 or not np.isfinite([slope, intercept]).all():
-        raise InputError(path, f"its scl_slope {slope:g} or scl_inter {intercept:g} is unusable", "Correct the header")
-    return image, stored, float(slope), float(intercept)
-
-
-def _load(path: Path) -> Any:
-    """Open by content: nibabel chooses by the name's ending, which may be missing or wrong."""
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    if path.name.endswith(".nii") and not packed:
-        return nib.load(path)
-    # Unpacked as a whole: nibabel would stop at the last voxel and leave the checksum behind it unread.
-    data = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
-    kind = nib.Nifti2Image if data[4:7] == b"n+2" else nib.Nifti1Image
-    return kind.from_bytes(data)
+        affine = np.asarray(header.get_best_affine(), np.float64)[:, [1, 0, 2, 3]]
+    except (HeaderDataError, ValueError):  # quaternions that are no rotation
+        affine = np.full((4, 4), np.nan)
+    if np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) >= 1e-12:
+        return affine
+    notes.append("its affine is not invertible; voxel sizes of the header are used instead")
+    sizes = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
+    sizes[~np.isfinite(sizes) | (sizes == 0)] = 1.0
+    return np.diag([sizes[1], sizes[0], sizes[2], 1.0])
 
 
 def _squeeze(path: Path, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
     shape = stored.shape
-    check_size(path, shape)
     while len(shape) > 2 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) > 3:

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import png
 import tifffile
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from frerec import __version__
+from frerec.imaging.picture_decoding import leading_chunks
 from frerec.imaging.provenance import SOFTWARE, canonical_json
-from frerec.imaging.stored_pixels import StoredPixels
+from frerec.imaging.stored_pixels import MINISWHITE, StoredPixels
 
 #: Keyword of the PNG text chunk that holds the provenance.
 TEXT_KEYWORD = "FreRec"
 
+# PNG chunks (PNG specification, section 11.3) without which the same values are shown otherwise.
+_SHOWN_BY = (b"cICP", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"pHYs", b"eXIf")
 _ORIENTATION = 0x0112  # the one EXIF tag without which a picture would be shown otherwise than its source
 
 
 def derived_picture(pixels: StoredPixels, record: Mapping[str, Any], *, kind: str) -> bytes:
     """Encode a picture.
 
-    Resolution, colour profile and orientation mark of the source are kept; its other annotations are not.
+    Resolution, colour space and orientation mark of the source are kept; its other annotations are not.
 
     Args:
         pixels: stored values, (rows, columns) or (rows, columns, 2 to 4) with alpha last.
@@ -46,19 +50,26 @@ def png_bytes(array: np.ndarray, record: Mapping[str, Any], *, like: Path | None
     Args:
         array: uint8 or uint16, (rows, columns) or (rows, columns, 1 to 4).
         record: provenance, JSON-serialisable.
-        like: picture whose resolution, colour profile and orientation are taken over.
+        like: picture whose resolution, colour space and orientation are taken over.
 
     Returns:
         The complete file.
     """
     array = array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
     text = {"Software": f"{SOFTWARE} {__version__}", TEXT_KEYWORD: canonical_json(record)}
+    plain = BytesIO()
     if array.dtype == np.uint16 and array.ndim == 3:
-        return _deep_png_bytes(array, text)
-    buffer, info = BytesIO(), PngImagePlugin.PngInfo()
-    for keyword, value in text.items():
-        info.add_text(keyword, value)
-    Image.fromarray(np.ascontiguousarray(array)).save(buffer, "PNG", pnginfo=info, **_taken_over(like))
+        # Pillow has no 16 bit colour; pypng has.
+        height, width, planes = array.shape
+        writer = png.Writer(width, height, greyscale=planes == 2, alpha=planes in (2, 4), bitdepth=16, compression=6)
+        writer.write(plain, array.reshape(height, -1))
+    else:
+        Image.fromarray(np.ascontiguousarray(array)).save(plain, "PNG")
+    head, *rest = png.Reader(bytes=plain.getvalue()).chunks()
+    kept = [] if like is None else _kept_chunks(like, colour=array.ndim == 3 and array.shape[-1] >= 3)
+    texts = [(b"tEXt", key.encode("latin-1") + b"\0" + value.encode("latin-1")) for key, value in text.items()]
+    buffer = BytesIO()
+    png.write_chunks(buffer, [head, *kept, *texts, *rest])
     return buffer.getvalue()
 
 
@@ -71,61 +82,89 @@ def text_records(path: Path) -> list[str]:
     Returns:
         Texts found, possibly none.
     """
+    with path.open("rb") as file:
+        is_tiff = file.read(2) in (b"II", b"MM")
+    if is_tiff:
+        # Not by Pillow, which does not open the types it does not know, such as float64.
+        with tifffile.TiffFile(path) as tiff:
+            return [tiff.pages[0].description] if len(tiff.pages) and tiff.pages[0].description else []
     with Image.open(path) as image:
         texts = [image.info.get(TEXT_KEYWORD)]
-        if image.format == "TIFF":
-            texts.append(image.tag_v2.get(270))
     return [text for text in texts if isinstance(text, str)]
 
 
-def _taken_over(like: Path | None) -> dict[str, Any]:
-    if like is None:
-        return {}
+def _kept_chunks(like: Path, *, colour: bool) -> list[tuple[bytes, bytes]]:
+    """Chunks that say how large and in which colours the source is shown, and which way up."""
     with Image.open(like) as source:
-        kept = {key: source.info[key] for key in ("dpi", "icc_profile") if source.info.get(key)}
-        orientation = source.getexif().get(_ORIENTATION)
-    if orientation:
-        exif = Image.Exif()
-        exif[_ORIENTATION] = orientation
-        kept["exif"] = exif
-    return kept
+        own = source.format == "PNG"
+        kept: dict[str, Any] = {} if own else {key: source.info.get(key) for key in ("dpi", "icc_profile")}
+        try:
+            orientation = source.getexif().get(_ORIENTATION)
+        except Exception:  # damaged EXIF data raises anything from SyntaxError to struct.error
+            orientation = None
+    if orientation in range(1, 9):
+        kept["exif"] = Image.Exif()
+        kept["exif"][_ORIENTATION] = orientation
+    buffer = BytesIO()
+    Image.new("L", (1, 1)).save(buffer, "PNG", **{key: value for key, value in kept.items() if value})
+    found = _shown_by(buffer)
+    if own:
+        # The whole EXIF block of the source may name a person: of it only the orientation, made above.
+        with like.open("rb") as stream:
+            shown = [chunk for chunk in _shown_by(stream) if chunk[0] != b"eXIf"]
+        found = [*shown, *(chunk for chunk in found if chunk[0] == b"eXIf")]
+    # A palette's profile is one of colours, which a gray picture must not have.
+    other = b"GRAY" if colour else b"RGB "
+    return [(name, data) for name, data in found if name != b"iCCP" or _profile(data)[16:20] != other]
 
 
-def _deep_png_bytes(array: np.ndarray, text: Mapping[str, str]) -> bytes:
-    # Pillow has no 16 bit colour; pypng has, but writes no text chunks of its own accord.
-    height, width, planes = array.shape
-    plain, buffer = BytesIO(), BytesIO()
-    writer = png.Writer(width, height, greyscale=planes == 2, alpha=planes in (2, 4), bitdepth=16, compression=6)
-    writer.write(plain, array.reshape(height, -1))
-    head, *rest = png.Reader(bytes=plain.getvalue()).chunks()
-    chunks = [(b"tEXt", key.encode("latin-1") + b"\0" + value.encode("latin-1")) for key, value in text.items()]
-    png.write_chunks(buffer, [head, *chunks, *rest])
-    return buffer.getvalue()
+def _shown_by(stream: BinaryIO) -> list[tuple[bytes, bytes]]:
+    found: dict[bytes, bytes] = {}
+    for name, data in leading_chunks(stream):
+        if name in _SHOWN_BY:
+            found.setdefault(name, data)
+    return list(found.items())
+
+
+def _profile(chunk: bytes) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(chunk[chunk.index(b"\0") + 2 :], 128)
+    except (ValueError, zlib.error):
+        return b""
 
 
 def _tiff_bytes(pixels: StoredPixels, record: Mapping[str, Any]) -> bytes:
-    array, options = pixels.array, {}
-    with tifffile.TiffFile(pixels.path) as source:
-        tags = source.pages[0].tags
-        resolution = [tags[name].value for name in ("XResolution", "YResolution") if name in tags]
-        if len(resolution) == 2 and all(value[1] for value in resolution):
-            options = {"resolution": tuple(resolution), "resolutionunit": tags.valueof("ResolutionUnit", default=2)}
-        orientation = tags.valueof("Orientation", default=1)
-        profile = tags.valueof(34675)
+    array = pixels.array
+    options: dict[str, Any] = {}
     samples = array.shape[-1] if array.ndim == 3 else 1
+    with tifffile.TiffFile(pixels.path) as source:
+        page = source.pages[0]
+        resolution = [page.tags.valueof(name) for name in ("XResolution", "YResolution")]
+        if all(isinstance(value, tuple) and len(value) == 2 and value[1] for value in resolution):
+            unit = page.tags.valueof("ResolutionUnit", default=2)
+            options = {"resolution": tuple(resolution), "resolutionunit": unit if unit in (1, 2, 3) else 1}
+        orientation, profile = page.tags.valueof("Orientation", default=1), page.tags.valueof(34675)
+        gray = "miniswhite" if pixels.photometric == MINISWHITE else "minisblack"
+        as_it_was = samples == page.samplesperpixel and page.photometric.name in ("RGB", "MINISBLACK")
+        photometric = "rgb" if samples >= 3 and not (as_it_was and page.photometric.name == "MINISBLACK") else gray
+        extra = [int(kind) for kind in page.extrasamples] if as_it_was else []
+    count = samples - (3 if photometric == "rgb" else 1)
+    if len(extra) != count:
+        # Alpha that came from elsewhere (a palette) or was not described.
+        extra = [2] * count if samples in (2, 4) else [0] * count
     buffer = BytesIO()
     tifffile.imwrite(
         buffer,
         array,
-        photometric="rgb" if samples >= 3 else "minisblack",
+        photometric=photometric,
         planarconfig="contig" if samples > 1 else None,
-        extrasamples=["unassalpha"] if samples in (2, 4) else None,
+        extrasamples=extra or None,
         compression="adobe_deflate",
         description=f"{SOFTWARE} {canonical_json(record)}",
         software=f"{SOFTWARE} {__version__}",
         metadata=None,
-        iccprofile=profile,
-        extratags=[(274, 3, 1, int(orientation), True)] if orientation != 1 else None,
+        iccprofile=profile if isinstance(profile, bytes) and profile else None,
+        extratags=[(274, 3, 1, orientation, True)] if orientation in range(2, 9) else None,
         **options,
     )
     return buffer.getvalue()

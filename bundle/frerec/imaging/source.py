@@ -42,8 +42,9 @@ DICOM and DICOM series add:
 ``padding``            ``[low, high]`` stored values that mean "no pixel here", or null
 =====================  =================================================================================================
 
-NIfTI adds ``file_shape`` (as in the header, with trailing singletons), ``slope``, ``intercept``, ``version`` (1 or 2)
-and, for integers, ``limits``: the smallest and the largest physical value that the stored type can hold.
+NIfTI adds ``file_shape`` (as in the header, with trailing singletons), ``slope``, ``intercept``, ``version`` (1 or 2),
+``labels`` (true where the header's intent says that values are labels) and, for integers, ``limits``: the smallest and
+the largest physical value that the stored type can hold.
 Pictures add ``mode`` (Pillow's), ``alpha`` (true when an alpha channel is kept aside) and ``palette`` (true when a
 palette was resolved to its gray or colour values).
 

@@ -14,6 +14,9 @@ from frerec.imaging.likeness import Likeness
 # roundings); four times that is still 1/30 of a grey level of a 16 bit image.
 RELATIVE_TOLERANCE = 2.0**-21
 
+#: ``StoredPixels.photometric`` of a picture whose zero is white.
+MINISWHITE = "MINISWHITE"
+
 
 @dataclass(frozen=True)
 class StoredPixels:
@@ -26,7 +29,8 @@ class StoredPixels:
             Pictures: (rows, columns[, samples]) with the original alpha channel last where there was one.
         changed: whether any value differs from the original's.
         photometric: DICOM Photometric Interpretation of ``array``; it differs from the file's for compressed colour
-            (decoded to RGB or YBR_FULL) and for changed PALETTE COLOR images (RGB). Empty for other formats.
+            (decoded to RGB or YBR_FULL) and for changed PALETTE COLOR images (RGB). ``MINISWHITE`` for a TIFF whose
+            zero is white. Empty for other formats.
         bits_stored: DICOM Bits Stored of ``array``; Bits Allocated is its item size. 0 for other formats.
         keyword: DICOM element that takes the values: PixelData, FloatPixelData or DoubleFloatPixelData.
         clipped: number of samples beyond what can be stored, which were set to the nearest storable value.

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from frerec.errors import ConfigError, FreRecError
+from frerec.imaging.label_maps import CHOICES as LABEL_MAPS
 from frerec.imaging.naming import OUTPUT_FORMATS
 from frerec.imaging.provenance import Generator
 from frerec.imaging.ranges import RULES as RULES_OF_RANGE
@@ -86,6 +87,7 @@ NAMES: dict[str, Collection[str]] = {
     "sampling": SAMPLINGS,
     "method": METHODS,
     "intensity_range": RULES_OF_RANGE,
+    "label_maps": LABEL_MAPS,
     "output_format": OUTPUT_FORMATS,
     "generator_type": ("latent_flow", "pixel_diffusion"),
 }
