@@ -8,7 +8,8 @@ import torch
 from monai.networks.nets.restormer import Restormer
 from scipy import ndimage
 
-from frerec.rhm.network import FESA, FreRecNet
+from frerec.rhm.blocks import FESA
+from frerec.rhm.network import FreRecNet
 
 
 def texture(shape: tuple[int, ...], channels: int, seed: int) -> torch.Tensor:

@@ -115,3 +115,43 @@ def test_impossible_settings_are_refused_by_argument(arguments: dict[str, Any], 
 def test_wrong_inputs_are_refused_with_their_shape(spatial_dims: int, shape: tuple[int, ...]) -> None:
     with pytest.raises(FreRecError, match=r"input of shape \(" + ", ".join(map(str, shape))):
         RecalibrationInferer(spatial_dims)(torch.zeros(shape), Recorder())
+
+
+class ReturnsItsInput(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+class ReturnsAView(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, :1].view(x.shape[0], 1, *x.shape[2:])
+
+
+class WorksInPlace(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mul_(1.0)
+
+
+@pytest.mark.parametrize("network", [ReturnsItsInput(), ReturnsAView(), WorksInPlace(), torch.nn.Dropout(0.0)])
+@pytest.mark.parametrize("shape", [(2, 1, 70, 41), (1, 1, 12, 90), (1, 1, 40, 70, 3)])
+@pytest.mark.parametrize("sub_batch_size", [1, 3])
+def test_a_network_that_returns_its_input_does_no_harm_to_it(
+    network: torch.nn.Module, shape: tuple[int, ...], sub_batch_size: int
+) -> None:
+    x = torch.rand(shape)
+    before = x.clone()
+    out = RecalibrationInferer(max_size=48, roi_size=32, sub_batch_size=sub_batch_size)(x, network)
+    assert torch.equal(x, before)
+    torch.testing.assert_close(out, before)
+    out.zero_()
+    assert torch.equal(x, before), "the output is the caller's own"
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 70, 41), (1, 1, 40, 70, 3), (2, 1, 20, 20)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_no_network_changes_nothing_to_the_last_bit(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    x = torch.rand(shape, dtype=dtype) * 4000 - 1000
+    out = RecalibrationInferer(max_size=48)(x, torch.nn.Identity())
+    assert torch.equal(out, x) and out.dtype == dtype
+    out.zero_()
+    assert x.abs().max() > 0

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from frerec.errors import FreRecError
-from frerec.rhm.network import FESA, FreRecNet
+from frerec.rhm.blocks import FESA
+from frerec.rhm.network import FreRecNet
 from frerec.spectrum import irfftn, rfftn
 
 SMALL: dict[str, Any] = {"num_blocks": (1, 1), "num_refinement_blocks": 1, "width": 8, "heads": (1, 2)}

@@ -20,6 +20,7 @@ class RecalibrationInferer(Inferer):
       and the channel attention then see what they are meant to see, the spectrum of the image.
     - A larger one goes through in overlapping windows blended by Gaussian weights.
     - A volume with a 2-D network goes through slice by slice along its last axis, each slice like an image.
+    - With ``torch.nn.Identity()``, which stands for no network, the input comes back as it is.
 
     The network gets ``sub_batch_size`` images, windows or slices at a time, whatever the batch it comes in. At 1
     the output does not depend on the batch to the last bit; above 1 it is faster on a GPU and may differ in the
@@ -83,6 +84,8 @@ class RecalibrationInferer(Inferer):
         Raises:
             FreRecError: ``inputs`` has other dimensions.
         """
+        if isinstance(network, torch.nn.Identity):
+            return inputs.clone()  # no network: nothing is to change, and blended windows would change the last bits
         x: torch.Tensor = convert_to_tensor(inputs, track_meta=False)
         slices = x.ndim == 5 and self.spatial_dims == 2
         if not slices and x.ndim != self.spatial_dims + 2:
@@ -113,7 +116,12 @@ class RecalibrationInferer(Inferer):
         return torch.cat(outputs)
 
     def _windows(self, x: torch.Tensor, network: Callable[..., torch.Tensor]) -> torch.Tensor:
+        def on_a_copy(window: torch.Tensor) -> torch.Tensor:
+            # MONAI multiplies what comes back by the weights of the window, in place: a network that returns its
+            # input, or a part of it, would hand it the image itself
+            return network(window.clone()).to(window.dtype)
+
         # a window longer than the image would be padded with zeros, which no network has seen
         roi = [min(r, n) for r, n in zip(self.roi_size, x.shape[2:], strict=True)]
-        out = sliding_window_inference(x, roi, self.sub_batch_size, network, self.overlap, mode="gaussian")
+        out = sliding_window_inference(x, roi, self.sub_batch_size, on_a_copy, self.overlap, mode="gaussian")
         return cast(torch.Tensor, out)

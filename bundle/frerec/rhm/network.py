@@ -8,135 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
 
 import torch
-from monai.networks.blocks import Convolution, DownSample, UpSample
-from monai.networks.blocks.cablock import CABlock, FeedForward
+from monai.networks.blocks import DownSample, UpSample
 from monai.networks.nets.restormer import OverlapPatchEmbed
 from monai.networks.utils import pixelunshuffle
 from torch import nn
 from torch.nn import functional
 
 from frerec.errors import ConfigError, FreRecError
+from frerec.rhm.blocks import FETBlock, convolution
 from frerec.rhm.presets import PRESETS, check_architecture
-from frerec.rhm.rings import ring_windows
-from frerec.spectrum.fourier import irfftn, rfftn
 
 HEAD_CHANNELS = 8
-
-
-class ChannelNorm(nn.Module):
-    """Root-mean-square normalisation over channels at every pixel.
-
-    In place of the instance norm of MONAI's block, whose statistics over the whole image tie the result to the
-    image size and take away the contrast that tells noise from texture.
-    """
-
-    def __init__(self, spatial_dims: int, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels, *[1] * spatial_dims))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Normalise ``x`` (B, C, *spatial); computed in float32, returned in the dtype of ``x``."""
-        scale = torch.rsqrt(x.float().square().mean(1, keepdim=True) + 1e-6)
-        return x * scale.to(x.dtype) * self.weight.to(x.dtype)
-
-
-class FESA(nn.Module):
-    """Local frequency self-attention: a gate on the amplitude of every channel and ring; the phase is kept.
-
-    The rings are the tokens. A token holds the log amplitude of each channel on its ring, attends to the rings
-    within ``reach`` of it, and returns through a sigmoid one gate for each channel.
-
-    Args:
-        spatial_dims: 2 or 3.
-        channels: feature channels.
-        n_rings: rings from zero frequency to Nyquist.
-        reach: how many rings to either side a ring attends to.
-    """
-
-    def __init__(self, spatial_dims: int, channels: int, n_rings: int, reach: int) -> None:
-        super().__init__()
-        self.spatial_dims, self.n_rings = spatial_dims, n_rings
-        hidden = max(8, channels // 4)
-        self.reduce = nn.Linear(channels, hidden)
-        self.ring_embedding = nn.Parameter(torch.randn(n_rings, hidden) * 0.02)
-        self.qkv = nn.Linear(hidden, 3 * hidden, bias=False)
-        self.gate = nn.Linear(hidden, channels)
-        nn.init.zeros_(self.gate.weight)
-        nn.init.zeros_(self.gate.bias)
-        ring = torch.arange(n_rings)
-        far = (ring[:, None] - ring[None]).abs() > reach
-        self.register_buffer("neighbourhood", torch.zeros(n_rings, n_rings).masked_fill(far, -1e4), persistent=False)
-
-    def ring_gates(self, amplitude: torch.Tensor) -> torch.Tensor:
-        """Gates in (0, 2) from mean ring amplitudes, both (B, n_rings, C)."""
-        tokens = self.reduce(amplitude.log1p()) + self.ring_embedding
-        q, k, v = self.qkv(tokens).chunk(3, dim=-1)
-        scores = q @ k.transpose(1, 2) / q.shape[-1] ** 0.5 + cast(torch.Tensor, self.neighbourhood)
-        return 2 * torch.sigmoid(self.gate(tokens + scores.softmax(-1) @ v))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Gate the spectrum of ``x`` (B, C, *spatial); the whole of it in float32, whatever autocast says."""
-        batch, channels, *shape = (int(n) for n in x.shape)
-        average, spread = ring_windows(tuple(shape), self.n_rings, x.device)
-        with torch.autocast(x.device.type, enabled=False):
-            spectrum = rfftn(x, self.spatial_dims)
-            amplitude = spectrum.abs().view(batch * channels, -1)
-            # Both products have the few rings as rows, never as columns: CPU libraries are several times slower at
-            # the latter. type_as changes nothing here; in a traced network the windows then follow the input's device.
-            rings = average.type_as(amplitude) @ amplitude.t()
-            gates = self.ring_gates(rings.view(-1, batch, channels).transpose(0, 1))
-            change = (gates - 1).transpose(0, 1).reshape(-1, batch * channels)
-            gain = 1 + (spread.type_as(amplitude) @ change).t().contiguous()
-            return irfftn(spectrum * gain.view(spectrum.shape), shape).to(x.dtype)
-
-
-class FETBlock(nn.Module):
-    """Frequency-enhanced transformer block.
-
-    Transposed (channel) attention and FESA side by side, concatenated, fused by a 1 x 1 convolution and added to
-    the input; then Restormer's gated feed-forward network. The fusion takes the place of the attention's own
-    output projection: two linear maps in a row would be one.
-
-    Args:
-        spatial_dims: 2 or 3.
-        channels: feature channels.
-        heads: attention heads, a divisor of ``channels``.
-        ffn_expansion: hidden width of the feed-forward network over ``channels``.
-        n_rings: see :class:`FESA`.
-        ring_reach: see :class:`FESA`.
-        fesa: False leaves the frequency branch out (the paper's ablation).
-    """
-
-    def __init__(
-        self, spatial_dims: int, channels: int, heads: int, ffn_expansion: float, n_rings: int, ring_reach: int,
-        fesa: bool,
-    ) -> None:  # fmt: skip
-        super().__init__()
-        self.norm1 = ChannelNorm(spatial_dims, channels)
-        self.attention = CABlock(spatial_dims, channels, heads, bias=False)
-        self.fesa, self.fuse = None, None
-        if fesa:
-            self.attention.register_module("project_out", nn.Identity())
-            self.fesa = FESA(spatial_dims, channels, n_rings, ring_reach)
-            self.fuse = _conv(spatial_dims, 2 * channels, channels, 1)
-        self.norm2 = ChannelNorm(spatial_dims, channels)
-        self.ffn = FeedForward(spatial_dims, channels, ffn_expansion, bias=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Features in, features out, (B, C, *spatial)."""
-        y = self.norm1(x)
-        mixed = self.attention(y)
-        if self.fesa is not None and self.fuse is not None:
-            mixed = self.fuse(torch.cat([mixed, self.fesa(y)], dim=1))
-        x = x + mixed
-        return cast(torch.Tensor, x + self.ffn(self.norm2(x)))
-
-
-def _conv(spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int) -> Convolution:
-    return Convolution(spatial_dims, in_channels, out_channels, kernel_size=kernel_size, bias=False, conv_only=True)
 
 
 def _up(spatial_dims: int, in_channels: int, out_channels: int, factor: int) -> UpSample:
@@ -233,7 +117,7 @@ class FreRecNet(nn.Module):
             here = width * 2**n
             self.ups.append(_up(spatial_dims, 2 * here, here, 2))
             wide = n == 0 and s["wide_decoder"]
-            self.reduces.append(nn.Identity() if wide else _conv(spatial_dims, 2 * here, here, 1))
+            self.reduces.append(nn.Identity() if wide else convolution(spatial_dims, 2 * here, here, 1))
             last = 2 * here if wide else here
             self.decoders.append(level(last, n, s["num_blocks"][n]))
         self.refinement = level(last, 0, s["num_refinement_blocks"])
@@ -243,7 +127,7 @@ class FreRecNet(nn.Module):
             # linear: a gate here, with nothing beside it, can close for good in the first steps
             self.unfold = nn.Sequential(_up(spatial_dims, last, HEAD_CHANNELS, self.stem_stride))
             last = HEAD_CHANNELS
-        self.output = _conv(spatial_dims, last, out_channels, 3)
+        self.output = convolution(spatial_dims, last, out_channels, 3)
         if in_channels == out_channels:
             nn.init.zeros_(next(self.output.parameters()))
 
