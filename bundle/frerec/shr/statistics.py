@@ -13,7 +13,7 @@ import torch
 
 from frerec.errors import ConfigError, FreRecError
 from frerec.spectrum.bands import hermitian_weights, ring_index, ring_mean
-from frerec.spectrum.fourier import periodic_plus_smooth, rfftn
+from frerec.spectrum.fourier import periodic_spectrum
 from frerec.spectrum.power import POWER_FLOOR, ring_frequencies
 
 #: Order of the last axis of ring statistics.
@@ -63,9 +63,8 @@ def ring_statistics(
         (log10|F|)^2. NaN on rings without a coefficient.
     """
     shape = x.shape[-spatial_dims:]
-    periodic, _ = periodic_plus_smooth(x, spatial_dims)
     # A float64 transform costs little here and keeps the weakest rings clear of rounding noise.
-    amplitude = rfftn(periodic.double(), spatial_dims).abs()
+    amplitude = periodic_spectrum(x.double(), spatial_dims).abs()
     log = amplitude.clamp(min=math.sqrt(POWER_FLOOR)).log10()
     values = torch.stack([amplitude, amplitude.square(), log, log.square()], dim=-spatial_dims - 1)
     index = ring_index(shape, n_rings, spacing, x.device)
