@@ -24,16 +24,17 @@ from frerec.spectrum.power import POWER_FLOOR
 
 
 class _Layout(NamedTuple):
-    """Where the high band lies in the flat half-plane of one size.
+    """Where the high band lies in the flat half-plane of one size."""
 
-    ``ring`` int64 (n,) is the band of each coefficient, ``count`` below the high band; ``weights`` float32 (n,) as in
-    :func:`frerec.spectrum.bands.hermitian_weights`. The last three tell of each radius that occurs in the high band,
-    once: float64 (m,), the band it is in, and the weight of all its coefficients.
-    """
-
-    count: int
+    #: Number of bands.
+    bands: int
+    #: Weight of each band, float64 (bands,).
+    total: torch.Tensor
+    #: Band of each coefficient, ``bands`` below the high band, int64 (n,).
     ring: torch.Tensor
+    #: Weight of each coefficient (:func:`frerec.spectrum.bands.hermitian_weights`), float32 (n,).
     weights: torch.Tensor
+    #: Every radius that occurs in the high band, once, float64 (m,); its band; the weight of all its coefficients.
     radii: torch.Tensor
     radius_band: torch.Tensor
     radius_weights: torch.Tensor
@@ -69,7 +70,8 @@ def _layout(
     weights = hermitian_weights(shape).flatten()
     shares = torch.zeros(len(radii), dtype=torch.float64).index_add_(0, place, weights.double())[low:]
     ring = torch.cat([torch.full((low,), len(used)), band])[place]
-    return _Layout(len(used), *(t.to(device) for t in (ring, weights, high, band, shares)))
+    total = torch.zeros(len(used), dtype=torch.float64).index_add_(0, band, shares)
+    return _Layout(len(used), *(t.to(device) for t in (total, ring, weights, high, band, shares)))
 
 
 class HighBand:
@@ -100,8 +102,7 @@ class HighBand:
         self.shape = tuple(int(n) for n in shape)
         steps = None if spacing is None else tuple(float(s) for s in spacing)
         self._layout = _layout(self.shape, mask_ratio, bands, steps, torch.device(device))
-        self.count = self._layout.count
-        self._total = self._sums(self._layout.radius_weights, self._layout.radius_band)
+        self.count = self._layout.bands
 
     @property
     def inside(self) -> torch.Tensor:
@@ -115,19 +116,21 @@ class HighBand:
     def add(self, x: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
         """``x`` (..., *shape) with a change (..., n) of its flat half-plane spectrum; real, where that is Hermitian."""
         half = (*self.shape[:-1], self.shape[-1] // 2 + 1)
-        return x + irfftn(change.unflatten(-1, half), self.shape)
+        return irfftn(change.unflatten(-1, half), self.shape).add_(x)
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """Weighted mean over each band of real values (..., n) of the flat half-plane: float64 (..., bands)."""
-        return self._sums(values.double() * self._layout.weights, self._layout.ring) / self._total
+        return self._sums(values.double() * self._layout.weights, self._layout.ring) / self._layout.total
 
     def power(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Mean squared modulus of each band of a flat half-plane spectrum (..., n), float64 (..., bands)."""
-        return self.mean(spectrum.real.square() + spectrum.imag.square())
+        return self.mean(spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag))
 
     def spread(self, per_band: torch.Tensor, outside: float = 0.0) -> torch.Tensor:
         """Values per band (..., bands) at every coefficient (..., n), and ``outside`` below the high band."""
-        return F.pad(per_band, (0, 1), value=outside)[..., self._layout.ring]
+        padded = F.pad(per_band, (0, 1), value=outside)
+        # gathering is four times faster than indexing
+        return padded.gather(-1, self._layout.ring.expand(*padded.shape[:-1], -1))
 
     def target_power(self, profile: torch.Tensor) -> torch.Tensor:
         """Power each band has under a radial profile, linear in log power between the centres of the profile's rings.
@@ -147,7 +150,7 @@ class HighBand:
         log = torch.lerp(values[..., below], values[..., above], position - below)
         # 2 to the power of log / log(2) is several times faster than 10 to the power of log
         power = torch.exp2(log * math.log2(10))
-        return self._sums(power * layout.radius_weights, layout.radius_band) / self._total
+        return self._sums(power * layout.radius_weights, layout.radius_band) / layout.total
 
     def _sums(self, values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
         sums = torch.zeros(*values.shape[:-1], self.count + 1, dtype=torch.float64, device=values.device)
@@ -182,13 +185,14 @@ def replace_high_frequencies(
     """
     own, drawn = band.spectrum(x), band.spectrum(noise)
     own_power = band.power(own)
-    mixed = own * band.spread((math.sqrt(1 - strength**2) * _unit(own_power)).float())
-    mixed += drawn * band.spread((strength * _unit(band.power(drawn))).float())
+    # below the high band the mixture is the object's own, which the change then leaves as it is
+    mixed = own * band.spread((math.sqrt(1 - strength**2) * _unit(own_power)).float(), outside=1.0)
+    mixed += drawn.mul_(band.spread((strength * _unit(band.power(drawn))).float()))
     # each slice keeps its share of the object's power; a band empty everywhere is filled evenly
     object_power = own_power.mean(0, keepdim=True)
     share = torch.where(object_power > POWER_FLOOR, own_power / object_power.clamp(min=POWER_FLOOR), 1.0)
     gain = (share * band.target_power(profile)).sqrt() * _unit(band.power(mixed))
-    return band.add(x, mixed * band.spread(gain.float()) - own * band.inside)
+    return band.add(x, mixed.mul_(band.spread(gain.float(), outside=1.0)).sub_(own))
 
 
 def impose_profile(x: torch.Tensor, profile: torch.Tensor, band: HighBand) -> torch.Tensor:
@@ -205,7 +209,7 @@ def impose_profile(x: torch.Tensor, profile: torch.Tensor, band: HighBand) -> to
     own = band.spectrum(x)
     factor = _unit(band.power(own).mean(0, keepdim=True))
     gain = torch.where(factor > 0, band.target_power(profile).sqrt() * factor, 1.0)
-    return band.add(x, own * band.spread((gain - 1).float()))
+    return band.add(x, own.mul_(band.spread((gain - 1).float())))
 
 
 def rescale_amplitudes(
@@ -237,5 +241,7 @@ def rescale_amplitudes(
 
 def white_noise(shape: Sequence[int], seeds: Sequence[int], device: torch.device | str = "cpu") -> torch.Tensor:
     """Standard normal noise (len(seeds), *shape), each item from a seed of its own; drawn on the CPU everywhere."""
-    items = [torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    return torch.stack(items).to(device)
+    noise = torch.empty(len(seeds), *shape)
+    for item, seed in zip(noise, seeds, strict=True):
+        torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed), out=item)
+    return noise.to(device)

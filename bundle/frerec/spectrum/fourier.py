@@ -79,7 +79,7 @@ def periodic_spectrum(x: torch.Tensor, spatial_dims: int) -> torch.Tensor:
     """
     spatial_axes(x, spatial_dims)
     x = _as_float(x)
-    return rfftn(x, spatial_dims) - _smooth_spectrum(x, spatial_dims)
+    return rfftn(x, spatial_dims).sub_(_smooth_spectrum(x, spatial_dims))
 
 
 def periodic_plus_smooth(x: torch.Tensor, spatial_dims: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -108,7 +108,7 @@ def periodic_plus_smooth(x: torch.Tensor, spatial_dims: int) -> tuple[torch.Tens
 def _smooth_spectrum(x: torch.Tensor, spatial_dims: int) -> torch.Tensor:
     shape = tuple(x.shape[-spatial_dims:])
     inverse, jumps = _poisson(shape, x.dtype, x.device)
-    jump = torch.zeros((), dtype=inverse.dtype.to_complex(), device=x.device)
+    jump = x.new_zeros((*x.shape[:-1], shape[-1] // 2 + 1), dtype=x.dtype.to_complex())
     with torch.autocast(x.device.type, enabled=False):
         for i, factor in enumerate(jumps):
             axis = i - spatial_dims
@@ -116,8 +116,8 @@ def _smooth_spectrum(x: torch.Tensor, spatial_dims: int) -> torch.Tensor:
             others = [a for a in range(-spatial_dims, 0) if a != axis]
             # the half-plane runs along the last axis, which the faces across that axis do not have
             transform = torch.fft.fftn if axis == -1 else torch.fft.rfftn
-            jump = jump + transform(face, dim=others) * factor
-    return jump * inverse
+            jump.addcmul_(transform(face, dim=others), factor)
+    return jump.mul_(inverse)
 
 
 @lru_cache(maxsize=32)
