@@ -16,7 +16,7 @@ from frerec.errors import ConfigError, FreRecError, InputError
 from frerec.shr.bank import ReferenceBank
 from frerec.shr.bank_builder import BankBuilder
 from frerec.shr.descriptor import DescriptorSettings
-from frerec.shr.statistics import ring_statistics
+from frerec.shr.statistics import content_hash, ring_statistics
 from frerec.spectrum.power import radial_power
 
 
@@ -50,13 +50,15 @@ def test_what_is_saved_is_what_was_built(path: Path, kind: str, shape: tuple[int
     assert (again.info.provenance, again.info.licence) == ("made up, \u00e9", "CC0")
     # the format is the library's, not only ours
     theirs = load_file(path)
+    assert theirs.pop("block_sha256").shape[1] == 32
     assert theirs.keys() == again.tensors.keys() == again.info.tensor_names
     for name, tensor in theirs.items():
-        assert isinstance(again.tensors[name], np.memmap)
-        assert not again.tensors[name].flags.writeable
+        # mapped, not read
+        assert isinstance(again.tensors[name][:], np.memmap)
+        assert not again.tensors[name][:].flags.writeable
         np.testing.assert_array_equal(again.tensors[name], tensor)
         np.testing.assert_array_equal(built.tensors[name], tensor)
-    assert again.tensors["group"].tolist() == [3, 3, -1, 0, 7]
+    assert list(again.tensors["group"]) == [3, 3, -1, 0, 7]
     if kind == "pixels":
         torch.testing.assert_close(again.pixels([4, 1]), torch.from_numpy(np.stack([made[4], made[1]])))
 
@@ -155,7 +157,7 @@ def damaged(path: Path, kind: str) -> None:
     def replace_header(text: bytes) -> bytes:
         return len(text).to_bytes(8, "little") + text + bytes(raw[8 + length :])
 
-    if kind == "data":
+    if kind == "block hashes":
         raw[-3] ^= 1
     elif kind == "header":
         raw = bytearray(bytes(raw).replace(b'"licence":""', b'"licence":" "').replace(b"} ", b"}", 1))
@@ -166,7 +168,7 @@ def damaged(path: Path, kind: str) -> None:
     elif kind == "text":
         raw = bytearray(b"this is not a bank" * 10)
     elif kind == "version":
-        header["__metadata__"]["format_version"] = "2"
+        header["__metadata__"]["format_version"] = "3"
         raw = bytearray(replace_header(json.dumps(header).encode()))
     elif kind == "other":
         header["__metadata__"] = {"format": "pt"}
@@ -180,12 +182,12 @@ def damaged(path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "told", "verify"),
     [
-        ("data", "does not match its checksum", True),
+        ("block hashes", "does not match its checksum", True),
         ("header", "checksum|truncated", True),
         ("truncated", "truncated or damaged", False),
         ("short", "not a reference bank|truncated", True),
         ("text", "not a reference bank|truncated", True),
-        ("version", "bank format version 2; this release reads 1", False),
+        ("version", "bank format version 3; this release reads 1 and 2", False),
         ("other", "safetensors file but not a reference bank", False),
         ("tensors", "do not match its header", False),
     ],
@@ -197,8 +199,97 @@ def test_damage_is_told(path: Path, kind: str, told: str, verify: bool) -> None:
         ReferenceBank.open(path, verify=verify)
     assert caught.value.path == str(path)
     assert caught.value.remedy
-    if kind == "data":
-        assert len(ReferenceBank.open(path, verify=False)) == 3
+
+
+def test_a_damaged_row_is_told_when_it_is_used(path: Path) -> None:
+    whole = ReferenceBank.build(images(40, (96, 96)), path, kind="pixels")
+    raw = bytearray(path.read_bytes())
+    rows = load_file(path)["pixels"]
+    place = raw.index(rows[31].tobytes())
+    raw[place + 5] ^= 4
+    path.write_bytes(raw)
+    bank = ReferenceBank.open(path)
+    assert bank.sha256 == whole.sha256
+    torch.testing.assert_close(bank.pixels([2, 3]), whole.pixels([2, 3]))
+    assert len(bank.rows_of(int(bank.tensors["content_hash"][4]))) == 1
+    for use in (
+        lambda: bank.pixels([1, 31]),
+        lambda: bank.pixels(slice(30, 32)),
+        lambda: bank.pixels(np.arange(40) == 31),
+        lambda: bank.tensors["pixels"][-9],
+        lambda: np.asarray(bank.tensors["pixels"]),
+        lambda: list(bank.tensors["pixels"]),
+        bank.verify,
+        # what is copied into a new file does not become good by that
+        lambda: bank.append(images(1, (96, 96), seed=3)),
+        lambda: bank.save(path.with_name("copy.safetensors")),
+    ):
+        with pytest.raises(InputError, match=r"is damaged: bytes \d+ to \d+ .* checksum") as caught:
+            use()
+        assert caught.value.path == str(path)
+    assert not path.with_name("copy.safetensors").exists()
+    # what was read before it broke stays usable
+    torch.testing.assert_close(bank.pixels([2, 3]), whole.pixels([2, 3]))
+
+
+@pytest.mark.parametrize("name", ["ring_statistics", "descriptors", "content_hash", "group"])
+def test_damage_anywhere_is_found_by_verifying(path: Path, name: str) -> None:
+    bank = ReferenceBank.build(images(5), path)
+    bank.verify()
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(load_file(path)[name].tobytes()) + 1] ^= 128
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match="is damaged"):
+        ReferenceBank.open(path).verify()
+
+
+def test_banks_of_format_version_1_are_read(bundle_root: Path, path: Path) -> None:
+    shipped = bundle_root / "models" / "bank.safetensors"
+    bank = ReferenceBank.open(shipped)
+    bank.verify()
+    raw = bytearray(shipped.read_bytes())
+    raw[-3] ^= 1
+    path.parent.mkdir()
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match="does not match its checksum"):
+        ReferenceBank.open(path)
+    # one that grows is written in the present format
+    path.write_bytes(shipped.read_bytes())
+    grown = ReferenceBank.open(path)
+    grown.append(images(1, bank.info.image_size))
+    again = ReferenceBank.open(path)
+    assert len(again) == len(bank) + 1
+    np.testing.assert_array_equal(again.tensors["descriptors"][:-1], bank.tensors["descriptors"])
+    assert again.sha256 == grown.sha256 != bank.sha256
+    again.verify()
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_images_are_found_by_hash_and_patient(path: Path, in_file: bool) -> None:
+    made = images(6)
+    bank = ReferenceBank.build([*made, made[2]], path if in_file else None, groups=[4, 0, 7, -1, 4, 4, 0])
+    for row, image in enumerate(made):
+        assert bank.rows_of(content_hash(torch.from_numpy(image))).tolist() == ([2, 6] if row == 2 else [row])
+    assert bank.rows_of(12345).tolist() == []
+    assert {group: bank.rows_of_group(group).tolist() for group in (-1, 0, 4, 5, 7)} == {
+        -1: [3], 0: [1, 6], 4: [0, 4, 5], 5: [], 7: [2],
+    }  # fmt: skip
+    bank.append(images(1, seed=8), groups=[0])
+    assert bank.rows_of_group(0).tolist() == [1, 6, 7]
+
+
+def test_a_sample_stands_for_a_large_bank() -> None:
+    bank = ReferenceBank.build(images(7))
+    assert bank.sample.tolist() == list(range(7))
+    many = {name: np.concatenate([np.asarray(tensor)] * 1500) for name, tensor in bank.tensors.items()}
+    sample = ReferenceBank(bank.info, many).sample
+    assert len(sample) == 4096
+    # one from each of as many equal stretches
+    edges = np.arange(4097) * 10500 / 4096
+    assert (np.floor(edges[:-1]) <= sample).all()
+    assert (sample < edges[1:]).all()
+    assert len(set(sample.tolist())) == 4096
+    assert np.array_equal(sample, ReferenceBank(bank.info, many).sample)
 
 
 def test_a_file_that_is_not_there_or_cannot_be_written_is_told(path: Path) -> None:

@@ -57,7 +57,7 @@ def test_meta_survives_and_says_what_was_done(bank: ReferenceBank) -> None:
     assert y.meta["frerec"]["a"] == 1
     assert torch.equal(y.affine, x.affine)
     assert (applied["strength"], applied["seed"], applied["bank_sha256"]) == (0.4, 3, bank.sha256)
-    assert torch.equal(y.meta["frerec"]["shr"]["profile"], bank.profiles[applied["drawn"]])
+    assert torch.equal(y.meta["frerec"]["shr"]["profile"], bank.profiles_of([applied["drawn"]])[0])
     assert "shr" not in x.meta["frerec"]
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from frerec.errors import FreRecError
-from frerec.spectrum import hermitian_weights, irfftn, periodic_plus_smooth, rfftn
+from frerec.spectrum import hermitian_weights, irfftn, periodic_plus_smooth, periodic_spectrum, rfftn
 
 SHAPES = [(32, 32), (33, 48), (48, 33), (7, 5), (1, 9), (12, 10, 8), (9, 7, 5)]
 
@@ -53,6 +53,28 @@ def test_periodic_plus_smooth(shape: tuple[int, ...]) -> None:
     laplacian = sum(smooth.roll(1, axis) + smooth.roll(-1, axis) - 2 * smooth for axis in axes)
     inside = tuple(slice(1, -1) if n > 1 else slice(None) for n in shape)
     assert torch.as_tensor(laplacian)[(..., *inside)].abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (9, 1), (5, 1, 6), (256, 200)])
+def test_spectrum_of_the_periodic_part(shape: tuple[int, ...]) -> None:
+    x = image(shape) + torch.linspace(0, 2, shape[-1], dtype=torch.float64)
+    dims = len(shape)
+    axes = tuple(range(-dims, 0))
+    # by the definition, with the jump written out and two whole transforms
+    jump = np.zeros(x.shape)
+    for axis in axes:
+        if x.shape[axis] > 1:
+            difference = np.take(x.numpy(), [-1], axis) - np.take(x.numpy(), [0], axis)
+            np.moveaxis(jump, axis, 0)[0] += np.moveaxis(difference, axis, 0)[0]
+            np.moveaxis(jump, axis, 0)[-1] -= np.moveaxis(difference, axis, 0)[0]
+    waves = np.meshgrid(*[2 * np.cos(2 * np.pi * np.fft.fftfreq(n)) - 2 for n in shape], indexing="ij")
+    laplacian = np.sum(waves, axis=0)
+    laplacian.flat[0] = np.inf
+    wanted = np.fft.fftn(x.numpy(), axes=axes, norm="ortho") - np.fft.fftn(jump, axes=axes, norm="ortho") / laplacian
+    half = wanted[..., : shape[-1] // 2 + 1]
+    np.testing.assert_allclose(periodic_spectrum(x, dims).numpy(), half, atol=1e-12)
+    np.testing.assert_allclose(periodic_spectrum(x.float(), dims).numpy(), half, atol=2e-5)
+    np.testing.assert_allclose(rfftn(periodic_plus_smooth(x, dims)[0], dims).numpy(), half, atol=1e-12)
 
 
 def test_periodic_image_has_no_smooth_part() -> None:

@@ -12,7 +12,7 @@ from monai.metrics import CumulativeIterationMetric, Metric
 from scipy.ndimage import median_filter
 from torch.nn.functional import interpolate
 
-from frerec.spectrum.fourier import periodic_plus_smooth, rfftn
+from frerec.spectrum.fourier import periodic_spectrum
 from frerec.spectrum.power import POWER_FLOOR, radial_power, spectral_gap
 
 
@@ -147,9 +147,8 @@ class SpectrumMapMetric(Metric):
 
     def __call__(self, y_pred: torch.Tensor, y: torch.Tensor | None = None) -> None:
         """Add images (B, C, H, W) on a nominal [0, 1] range; channels are averaged."""
-        periodic, _ = periodic_plus_smooth(y_pred, 2)
-        height, width = periodic.shape[-2:]
-        half = rfftn(periodic, 2).abs().square().clamp(min=POWER_FLOOR).log10().mean(1)
+        height, width = y_pred.shape[-2:]
+        half = periodic_spectrum(y_pred, 2).abs().square().clamp(min=POWER_FLOOR).log10().mean(1)
         # the other half-plane is the point reflection of the stored one
         rows, columns = torch.arange(height), torch.arange(width // 2 + 1, width)
         rest = half[:, (-rows) % height][:, :, width - columns]

@@ -45,6 +45,30 @@ def _normal_draw(values: torch.Tensor, generator: torch.Generator) -> torch.Tens
     return values.mean(0) + values.std(0) * torch.randn(values.shape[1:], generator=generator)
 
 
+class _Remembered:
+    """What was found for the latest queries by SSIM: training and an interactive client ask again and again.
+
+    One table, because thousands of small tensors between large ones keep the memory of those from being given back.
+    """
+
+    def __init__(self, top_k: int) -> None:
+        self._rows: dict[tuple[int, int | None, int | None], int] = {}
+        self._table = torch.zeros(0, top_k, dtype=torch.int64)
+
+    def get(self, key: tuple[int, int | None, int | None]) -> torch.Tensor | None:
+        return self._table[self._rows[key]] if key in self._rows else None
+
+    def put(self, key: tuple[int, int | None, int | None], found: torch.Tensor) -> torch.Tensor:
+        if not len(self._table):
+            self._table = self._table.new_zeros(CACHED_QUERIES, len(found))
+        row = len(self._rows)
+        if row == CACHED_QUERIES:
+            row = self._rows.pop(next(iter(self._rows)))
+        self._rows[key] = row
+        self._table[row] = found
+        return found
+
+
 def _open(bank: ReferenceBank | str | PathLike[str]) -> ReferenceBank:
     return bank if isinstance(bank, ReferenceBank) else ReferenceBank.open(bank)
 
@@ -100,9 +124,7 @@ class StatisticalHighFrequencyReplacement(Transform):
         self.mask_ratio, self.top_k, self.strength = mask_ratio, top_k, strength
         self.bands = 1 if bands is None and mode != "replace" else bands
         self.mode, self.sampling, self.method, self.seed = mode, sampling, method, seed
-        tensors = self.bank.tensors
-        self._group_of = dict(zip(tensors["content_hash"].tolist(), tensors["group"].tolist(), strict=True))
-        self._found: dict[tuple[int, int | None, int | None], torch.Tensor] = {}
+        self._found = _Remembered(top_k)
 
     def settings(self) -> dict[str, Any]:
         """Everything that decides the result beside the image, as plain values."""
@@ -148,8 +170,11 @@ class StatisticalHighFrequencyReplacement(Transform):
         profile = torch.zeros(0)
         if strength > 0:
             plain = x.as_tensor() if isinstance(x, MetaTensor) else x
+            self._check(plain)
+            fingerprint = content_hash(plain)
+            indices = self._similar(plain, fingerprint, exclude_hash, exclude_group)
             replaced, profile, applied["drawn"] = self._replace(
-                plain, self._similar(plain, exclude_hash, exclude_group), strength, mask_ratio, spacing, draw
+                plain, fingerprint, indices, strength, mask_ratio, spacing, draw
             )
             result = MetaTensor(replaced, meta=dict(result.meta))
         frerec = dict(result.meta.get("frerec", {}))
@@ -157,9 +182,19 @@ class StatisticalHighFrequencyReplacement(Transform):
         result.meta["frerec"] = frerec
         return result
 
+    def _check(self, x: torch.Tensor) -> None:
+        if x.shape[0] != self.bank.info.channels:
+            raise FreRecError(
+                f"the image has {x.shape[0]} channels and the reference bank {self.bank.info.channels}. "
+                "Use a bank built from images of the same kind, or set channels."
+            )
+        if not all(math.isfinite(value) for value in torch.aminmax(x)):
+            raise FreRecError("the image holds NaN or infinite values. Repair or leave out the file.")
+
     def _replace(
         self,
         x: torch.Tensor,
+        fingerprint: int,
         indices: torch.Tensor,
         strength: float,
         mask_ratio: float,
@@ -167,7 +202,6 @@ class StatisticalHighFrequencyReplacement(Transform):
         draw: int,
     ) -> tuple[torch.Tensor, torch.Tensor, int]:
         batch = slices_as_batch(x, self.bank.info.spatial_dims)
-        fingerprint = content_hash(x)
         generator = torch.Generator().manual_seed(_seed(self.seed, fingerprint, -1 - draw))
         chosen = int(torch.randint(len(indices), (), generator=generator))
         band = HighBand(batch.shape[2:], mask_ratio, self.bands, spacing or None, batch.device)
@@ -184,29 +218,22 @@ class StatisticalHighFrequencyReplacement(Transform):
             out = rescale_amplitudes(batch, mean, std, band, strength, log)
         return batch_as_slices(out.float(), x.ndim), profile, int(indices[chosen])
 
-    def _similar(self, x: torch.Tensor, exclude_hash: int | None, exclude_group: int | None) -> torch.Tensor:
-        """The retrieved bank images; remembered, because training and an interactive client ask again and again."""
-        if x.shape[0] != self.bank.info.channels:
-            raise FreRecError(
-                f"the image has {x.shape[0]} channels and the reference bank {self.bank.info.channels}. "
-                "Use a bank built from images of the same kind, or set channels."
-            )
-        if not torch.isfinite(x).all():
-            raise FreRecError("the image holds NaN or infinite values. Repair or leave out the file.")
-        fingerprint = content_hash(x)
+    def _similar(
+        self, x: torch.Tensor, fingerprint: int, exclude_hash: int | None, exclude_group: int | None
+    ) -> torch.Tensor:
         if exclude_group is None:
-            exclude_group = self._group_of.get(fingerprint if exclude_hash is None else exclude_hash)
+            own = self.bank.rows_of(fingerprint if exclude_hash is None else exclude_hash)
+            exclude_group = int(self.bank.tensors["group"][own[-1]]) if len(own) else None
+        if not self.method.startswith("ssim"):  # as fast as looking up what was found before
+            return self.retriever(x, exclude_hash, exclude_group)[0]
         key = (fingerprint, exclude_hash, exclude_group)
-        if key not in self._found:
-            if len(self._found) >= CACHED_QUERIES:
-                self._found.pop(next(iter(self._found)))
-            self._found[key] = self.retriever(x, exclude_hash, exclude_group)[0]
-        return self._found[key]
+        found = self._found.get(key)
+        return self._found.put(key, self.retriever(x, exclude_hash, exclude_group)[0]) if found is None else found
 
     def _draw_profile(self, indices: torch.Tensor, chosen: int, generator: torch.Generator) -> torch.Tensor:
-        profiles = self.bank.profiles[indices]
         if self.sampling == "image":
-            return profiles[chosen].clone()
+            return self.bank.profiles_of(indices[chosen : chosen + 1])[0]
+        profiles = self.bank.profiles_of(indices)
         # a sum of deviations with normal weights has their empirical covariance, with no matrix to factorise
         mean = profiles.double().mean(0)
         weights = torch.randn(len(indices), dtype=torch.float64, generator=generator) / max(len(indices) - 1, 1) ** 0.5

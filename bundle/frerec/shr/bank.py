@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,20 @@ from frerec.errors import ConfigError, FreRecError, InputError
 from frerec.shr.bank_builder import PIXEL_SCALE, BankBuilder
 from frerec.shr.bank_file import map_tensors, tensors_checksum, write_tensors
 from frerec.shr.bank_info import BankInfo
+from frerec.shr.bank_rows import Rows
 from frerec.shr.statistics import aggregate_bands, ring_counts
 from frerec.spectrum.power import POWER_FLOOR, fill_empty, ring_frequencies
+
+#: Most images of a bank that stand for it where the cost must not grow with the bank. Descriptions have some hundred
+#: figures, so this many also serve to fit what is fitted on them.
+SAMPLE = 4096
 
 
 class ReferenceBank:
     """A set of real images as spectral statistics, retrieval descriptors and, in house, pixels.
 
     Open one with :meth:`open`, make one with :meth:`build`. Its file is mapped, not read, so a bank larger than
-    memory works, and copies in data loader workers share it.
+    memory works, and copies in data loader workers share it. What is read of it is compared with its checksums first.
 
     Args:
         info: the header.
@@ -34,7 +40,7 @@ class ReferenceBank:
         path: the file they are mapped from, if any.
     """
 
-    def __init__(self, info: BankInfo, tensors: dict[str, npt.NDArray[Any]], path: Path | None = None) -> None:
+    def __init__(self, info: BankInfo, tensors: Mapping[str, Rows], path: Path | None = None) -> None:
         self.info, self.tensors, self.path = info, tensors, path
 
     @classmethod
@@ -43,7 +49,8 @@ class ReferenceBank:
 
         Args:
             path: a ``.safetensors`` file written by :meth:`save`.
-            verify: read it once to compare its checksum.
+            verify: compare the checksum of what is read at once: header and block hashes, or of a file of format
+                version 1 everything. The blocks themselves are compared where they are used, see :meth:`verify`.
 
         Raises:
             InputError: missing, truncated, not a bank, another format version, or a wrong checksum.
@@ -108,8 +115,18 @@ class ReferenceBank:
         else:
             write_tensors(self.path, parts, self.info.to_metadata())
             self.tensors = map_tensors(self.path, verify=False)[0]
-        for name in ("sha256", "profiles"):
+        for name in ("sha256", "sample", "_by_hash", "_by_group"):
             self.__dict__.pop(name, None)
+
+    def verify(self) -> None:
+        """Compare every block that was not used yet with its checksum.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        for tensor in self.tensors.values():
+            for start in range(0, len(tensor), SAMPLE):
+                tensor[start : start + SAMPLE]
 
     def save(self, path: str | os.PathLike[str]) -> ReferenceBank:
         """Write the bank to a file and return it opened from there."""
@@ -149,13 +166,45 @@ class ReferenceBank:
         return ring_counts(self.info.image_size, self.info.n_rings, self.info.spacing)
 
     @cached_property
+    def sample(self) -> npt.NDArray[np.int64]:
+        """Rows that stand for the bank: all of up to 4096, else one drawn from each of 4096 equal stretches.
+
+        They depend on the size of the bank alone.
+        """
+        if len(self) <= SAMPLE:
+            return np.arange(len(self))
+        place = torch.rand(SAMPLE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        return ((torch.arange(SAMPLE) + place) * (len(self) / SAMPLE)).long().clamp_(max=len(self) - 1).numpy()
+
+    def rows_of(self, content_hash: int) -> npt.NDArray[np.int64]:
+        """Rows of the images with a content hash, ascending; found without reading the bank again."""
+        return _rows_equal(self.tensors["content_hash"], self._by_hash, content_hash)
+
+    def rows_of_group(self, group: int) -> npt.NDArray[np.int64]:
+        """Rows of the images of a patient index, ascending."""
+        return _rows_equal(self.tensors["group"], self._by_group, group)
+
+    @cached_property
+    def _by_hash(self) -> npt.NDArray[np.int32]:
+        return np.argsort(np.asarray(self.tensors["content_hash"]), kind="stable").astype(np.int32)
+
+    @cached_property
+    def _by_group(self) -> npt.NDArray[np.int32]:
+        return np.argsort(np.asarray(self.tensors["group"]), kind="stable").astype(np.int32)
+
+    @property
     def profiles(self) -> torch.Tensor:
-        """Radial power spectrum of every image: log10 mean power on each ring, float32 (N, C, R).
+        """Radial power spectrum of every image, as :meth:`profiles_of`; as large as the bank, and read every time."""
+        return self.profiles_of(slice(None))
+
+    def profiles_of(self, indices: Sequence[int] | torch.Tensor | npt.NDArray[Any] | slice) -> torch.Tensor:
+        """Radial power spectrum of images: log10 mean power on each ring, float32 (n, C, R).
 
         Equal to :func:`frerec.spectrum.power.radial_power` with ``window="periodic"`` for a single image; for a
         volume in a 2-D bank the log10 of the mean over its slices.
         """
-        power = torch.from_numpy(np.array(self.tensors["ring_statistics"][..., 1]))
+        rows = self.tensors["ring_statistics"][indices if isinstance(indices, slice) else np.asarray(indices)]
+        power = torch.from_numpy(np.array(rows[..., 1]))
         return fill_empty(power.clamp(min=POWER_FLOOR).log10())
 
     def band_statistics(
@@ -206,6 +255,13 @@ def _add_all(builder: BankBuilder, images: Iterable[Any], groups: Iterable[int] 
             raise FreRecError(f"there are more images than the {len(known or ())} groups. Give one each.") from error
         except FreRecError as error:
             raise FreRecError(f"image {position}: {error}") from error
+
+
+def _rows_equal(values: Rows, order: npt.NDArray[np.int32], wanted: int) -> npt.NDArray[np.int64]:
+    def value(row: int) -> int:
+        return int(values[row])
+
+    return order[bisect_left(order, wanted, key=value) : bisect_right(order, wanted, key=value)].astype(np.int64)
 
 
 def _reopen(path: str, sha256: str) -> ReferenceBank:

@@ -10,7 +10,9 @@ from frerec.errors import InputError
 from frerec.shr.descriptor import DescriptorSettings
 
 FORMAT = "frerec-reference-bank"
-FORMAT_VERSION = 1
+#: Version 2 added block hashes (:mod:`frerec.shr.bank_file`).
+FORMAT_VERSION = 2
+READABLE_VERSIONS = ("1", "2")
 KINDS = ("statistics", "pixels")
 
 
@@ -74,10 +76,10 @@ class BankInfo:
         """
         if metadata.get("format") != FORMAT:
             raise InputError(path, "is a safetensors file but not a reference bank", "Check bank_path")
-        if metadata.get("format_version") != str(FORMAT_VERSION):
+        if metadata.get("format_version") not in READABLE_VERSIONS:
             raise InputError(
                 path,
-                f"has bank format version {metadata.get('format_version')}; this release reads {FORMAT_VERSION}",
+                f"has bank format version {metadata.get('format_version')}; this release reads 1 and 2",
                 "Build the bank anew with configs/build_bank.json, or use the release that wrote it",
             )
         try:

@@ -10,7 +10,7 @@ import torch
 
 from frerec.errors import ConfigError
 from frerec.spectrum.bands import hermitian_weights, radius, ring_mean
-from frerec.spectrum.fourier import periodic_plus_smooth, rfftn
+from frerec.spectrum.fourier import periodic_spectrum
 from frerec.spectrum.power import POWER_FLOOR
 
 
@@ -56,8 +56,7 @@ def descriptor(x: torch.Tensor, spatial_dims: int, settings: DescriptorSettings)
     """
     shape = tuple(x.shape[-spatial_dims:])
     cell, n_cells = _polar_cells(shape, settings)
-    periodic, _ = periodic_plus_smooth(x, spatial_dims)
-    power = rfftn(periodic.double(), spatial_dims).abs().square()
+    power = periodic_spectrum(x.double(), spatial_dims).abs().square()
     weights = hermitian_weights(shape)
     # index n_cells collects everything outside the grid
     grid = ring_mean(power, cell, weights, n_cells + 1)[..., :n_cells].clamp(min=POWER_FLOOR).log10()

@@ -12,8 +12,9 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
 from frerec.shr.bank import ReferenceBank
-from frerec.shr.retrieval import Retriever
+from frerec.shr.retrieval import fitted
 from frerec.shr.similarity import DescriptorSimilarity
+from frerec.shr.statistics import content_hash, slices_as_batch
 
 #: How far an image may lie from the bank, in units of what is far within it, to be called familiar, and unusual; what
 #: lies farther is foreign. Our choice: see the table in docs/explanation/retrieval.md.
@@ -22,7 +23,7 @@ LIMIT, FOREIGN = 1.25, 2.0
 FAMILIAR, UNUSUAL, FOREIGNER = "familiar", "unusual", "foreign"
 #: Far within the bank: this share of its images is nearer to another one. Not the farthest, which may be a stray.
 QUANTILE = 0.99
-#: Images of the bank whose nearest neighbours are looked up for that distance.
+#: Images of the bank's sample whose nearest neighbours are looked up for that distance.
 ANCHORS = 512
 
 
@@ -30,7 +31,9 @@ class Familiarity(Transform):
     """Distance of an image to a bank, next to the distances within the bank.
 
     The measure is that of ``method: descriptor``: the phase-free description of the low frequencies, blind to blur, so
-    that a generator's smoothness alone makes no image unfamiliar.
+    that a generator's smoothness alone makes no image unfamiliar. Of a bank of more than 4096 images the distances are
+    those to its sample (:attr:`frerec.shr.bank.ReferenceBank.sample`), those within the bank as well, so a query costs
+    the same however large the bank is.
 
     Args:
         bank: the bank, or the path of one.
@@ -38,8 +41,9 @@ class Familiarity(Transform):
 
     def __init__(self, bank: ReferenceBank | str | PathLike[str]) -> None:
         self.bank = bank if isinstance(bank, ReferenceBank) else ReferenceBank.open(bank)
-        self._nearest = Retriever(self.bank, "descriptor", top_k=1, short_list=1)
-        self._unit = DescriptorSimilarity(self.bank, predict=False).gap(QUANTILE, ANCHORS)
+        self._similarity = DescriptorSimilarity(self.bank, predict=False)
+        self._hashes = self.bank.tensors["content_hash"][self.bank.sample]
+        self._unit = self._similarity.gap(QUANTILE, ANCHORS)
 
     def __call__(self, image: torch.Tensor) -> float:
         """Compare one image.
@@ -54,9 +58,12 @@ class Familiarity(Transform):
         Raises:
             FreRecError: channels or dimensions do not fit the bank.
         """
-        plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-        _, scores = self._nearest(plain)
-        return float(-scores[0]) / self._unit if self._unit > 0 else 0.0
+        x = torch.as_tensor(image.as_tensor() if isinstance(image, MetaTensor) else image).detach().cpu().float()
+        batch = fitted(self.bank.info, slices_as_batch(x, self.bank.info.spatial_dims))
+        if self._unit == 0:
+            return 0.0
+        distances = self._similarity.distances(self._similarity.describe(batch))
+        return float(distances[torch.from_numpy(self._hashes != content_hash(x))].min()) / self._unit
 
 
 def grade(distance: float) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from frerec.errors import ConfigError, FreRecError
 from frerec.shr.bank import ReferenceBank
+from frerec.shr.bank_info import BankInfo
 from frerec.shr.similarity import DescriptorSimilarity, RandomOrder, Similarity, SSIMSimilarity
 from frerec.shr.statistics import content_hash, slices_as_batch
 
@@ -61,8 +63,6 @@ class Retriever:
             raise ConfigError("short_list", short_list, "the short list holds at least top_k images", "Use 1 or more")
         self.bank, self.method, self.top_k, self.short_list = bank, method, top_k, short_list
         self._require(len(bank))
-        self._hashes = torch.from_numpy(bank.tensors["content_hash"].copy())
-        self._groups = torch.from_numpy(bank.tensors["group"].copy())
         self._similarity = METHODS[method](bank)
 
     def __call__(
@@ -85,20 +85,16 @@ class Retriever:
             FreRecError: the query's channels or dimensions do not fit the bank.
         """
         x = torch.as_tensor(image).detach().cpu().float()
-        usable = self._hashes != content_hash(x)
+        known = [self.bank.rows_of(content_hash(x))]
         if exclude_hash is not None:
-            usable &= self._hashes != exclude_hash
+            known.append(self.bank.rows_of(exclude_hash))
         if exclude_group is not None and exclude_group >= 0:
-            usable &= self._groups != exclude_group
-        self._require(int(usable.sum()))
-        batch = self._fitted(slices_as_batch(x, self.bank.info.spatial_dims))
-        estimate = torch.where(usable, self._similarity.estimate(batch), -torch.inf)
-        length = min(max(round(self.short_list * self.top_k), LEAST_LISTED), int(usable.sum()))
-        listed = _ranked(estimate)[:length].sort().values
-        exact = self._similarity.exact(batch, listed)
-        scores = estimate[listed] if exact is None else exact
-        order = _ranked(scores)[: self.top_k]
-        return listed[order], scores[order]
+            known.append(self.bank.rows_of_group(exclude_group))
+        excluded = np.unique(np.concatenate(known))
+        self._require(len(self.bank) - len(excluded))
+        batch = fitted(self.bank.info, slices_as_batch(x, self.bank.info.spatial_dims))
+        listed = max(round(self.short_list * self.top_k), LEAST_LISTED)
+        return self._similarity.closest(batch, self.top_k, listed, excluded)
 
     def _require(self, usable: int) -> None:
         if not 1 <= self.top_k <= usable:
@@ -107,22 +103,22 @@ class Retriever:
                 "Use a smaller top_k or a larger bank",
             )  # fmt: skip
 
-    def _fitted(self, batch: torch.Tensor) -> torch.Tensor:
-        info = self.bank.info
-        if batch.shape[1] != info.channels:
-            raise FreRecError(
-                f"the image has {batch.shape[1]} channel(s), the reference bank {info.channels}. "
-                "Use a bank built from images of the same kind, or convert the image."
-            )
-        size = tuple(batch.shape[2:])
-        if size != info.image_size:
-            # means of areas where it shrinks, so that nothing is aliased into the low frequencies
-            smaller = [min(a, b) for a, b in zip(size, info.image_size, strict=True)]
-            batch = F.interpolate(batch, smaller, mode="area")
-            batch = F.interpolate(batch, info.image_size, mode="bilinear" if len(size) == 2 else "trilinear")
-        return batch
 
+def fitted(info: BankInfo, batch: torch.Tensor) -> torch.Tensor:
+    """Images (B, C, *spatial) in the size of a bank's.
 
-def _ranked(scores: torch.Tensor) -> torch.Tensor:
-    """Indices from the largest score to the smallest; what differs by rounding alone is a tie, taken by index."""
-    return torch.sort(scores.double().round(decimals=9), descending=True, stable=True).indices
+    Raises:
+        FreRecError: they have another number of channels.
+    """
+    if batch.shape[1] != info.channels:
+        raise FreRecError(
+            f"the image has {batch.shape[1]} channel(s), the reference bank {info.channels}. "
+            "Use a bank built from images of the same kind, or convert the image."
+        )
+    size = tuple(batch.shape[2:])
+    if size != info.image_size:
+        # means of areas where it shrinks, so that nothing is aliased into the low frequencies
+        smaller = [min(a, b) for a, b in zip(size, info.image_size, strict=True)]
+        batch = F.interpolate(batch, smaller, mode="area")
+        batch = F.interpolate(batch, info.image_size, mode="bilinear" if len(size) == 2 else "trilinear")
+    return batch

@@ -1,66 +1,111 @@
-"""The measures a query can be compared with a bank by. Each scores every image of the bank, larger is closer."""
+"""The measures a query can be compared with a bank by; larger is closer."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from frerec.shr.bank import ReferenceBank
+from frerec.shr.bank import SAMPLE, ReferenceBank
 from frerec.shr.descriptor import blur_direction, descriptor
 from frerec.shr.prediction import BlurFreeSpace, ridge
 from frerec.shr.ssim import SSIMQuery
 from frerec.shr.statistics import content_hash
 from frerec.shr.windows import block_means, local_moments, strided_ssim
 
+#: The closest images of a bank: rows int64 (n,) and scores float64 (n,), best first, ties by row.
+Found = tuple[torch.Tensor, torch.Tensor]
+
 
 class Similarity(Protocol):
     """What :class:`frerec.shr.retrieval.Retriever` needs of a measure."""
 
-    def estimate(self, batch: torch.Tensor) -> torch.Tensor:
-        """Score of every bank image for a query (B, C, *spatial) of B slices, float64 (N,)."""
+    def closest(self, batch: torch.Tensor, count: int, listed: int, excluded: npt.NDArray[Any]) -> Found:
+        """The bank images closest to a query.
 
-    def exact(self, batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor | None:
-        """Exact scores, float64, of some bank images; None where the estimate is exact."""
+        Args:
+            batch: the query (B, C, *spatial), B slices of the bank's size.
+            count: how many; at most as many as there are without the excluded.
+            listed: how many an estimate may choose for an exact measure to rank; at least ``count``.
+            excluded: rows to leave out, int64, ascending.
+        """
+
+
+def ranked(scores: torch.Tensor) -> torch.Tensor:
+    """Indices from the largest score to the smallest; what differs by rounding alone is a tie, taken by index."""
+    return torch.sort(scores.double().round(decimals=9), descending=True, stable=True).indices
 
 
 class DescriptorSimilarity:
     """Distance of descriptors without the blur direction, or of the high-band profiles they predict.
+
+    What has to be fitted is fitted on the bank's sample, so that opening a large bank costs no more than a small one.
 
     Args:
         bank: any bank.
         predict: compare predicted profiles.
     """
 
+    #: Images of the bank compared at a time; few, so that they stay in the processor's cache.
+    CHUNK = 2048
+
     def __init__(self, bank: ReferenceBank, predict: bool) -> None:
         info = bank.info
-        self._info = info
-        table = torch.from_numpy(bank.tensors["descriptors"].copy())
+        self._bank, self._info = bank, info
+        table = torch.from_numpy(np.array(bank.tensors["descriptors"][bank.sample]))
         self._space = BlurFreeSpace(table, blur_direction(info.image_size, info.channels, info.descriptor))
-        self._table = self._space(table)
         self._map: torch.Tensor | None = None
+        #: The sample's descriptors as they are compared, float64 (n, dimensions).
+        self.table = self._space(table)
         if predict:
-            high = bank.profiles[..., bank.frequencies >= info.descriptor.cut].flatten(1).double()
-            self._map = ridge(self._table, high - high.mean(0))
-            self._table = self._table @ self._map
+            high = bank.profiles_of(bank.sample)[..., bank.frequencies >= info.descriptor.cut].flatten(1).double()
+            self._map = ridge(self.table, high - high.mean(0))
+            self.table = self.table @ self._map
 
-    def estimate(self, batch: torch.Tensor) -> torch.Tensor:
-        """Negative root mean square difference; for profiles in decades of power."""
-        query = self._space(descriptor(batch, self._info.spatial_dims, self._info.descriptor).mean(0))
-        query = query if self._map is None else query @ self._map
-        return -(self._table - query).square().mean(1).sqrt()
+    def describe(self, batch: torch.Tensor) -> torch.Tensor:
+        """A query (B, C, *spatial) of B slices as it is compared, float64 (dimensions,)."""
+        return self._compared(descriptor(batch, self._info.spatial_dims, self._info.descriptor).mean(0))
 
-    def exact(self, batch: torch.Tensor, indices: torch.Tensor) -> None:
-        """The estimate is exact."""
+    def distances(self, query: torch.Tensor) -> torch.Tensor:
+        """Root mean square difference of a described query and each image of the sample, float64 (n,)."""
+        return (self.table - query).square().mean(1).sqrt()
+
+    def closest(self, batch: torch.Tensor, count: int, listed: int, excluded: npt.NDArray[Any]) -> Found:
+        """Nearest images by negative root mean square difference; for profiles in decades of power."""
+        query = self.describe(batch)
+        rows, scores = torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.float64)
+        threshold = -torch.inf
+        for start in range(0, len(self._bank), self.CHUNK):
+            score = self._scores(query, start)
+            score[excluded[slice(*np.searchsorted(excluded, [start, start + self.CHUNK]))] - start] = -torch.inf
+            # what cannot be among the best is not kept; what ties with the last of them may be
+            good = (score > threshold - 1e-9).nonzero().squeeze(1)
+            rows, scores = torch.cat([rows, good + start]), torch.cat([scores, score[good]])
+            if len(rows) > max(self.CHUNK, 2 * count) or start + self.CHUNK >= len(self._bank):
+                best = ranked(scores)[:count]
+                rows, scores = rows[best], scores[best]
+                threshold = float(scores[-1]) if len(scores) == count else -torch.inf
+        return rows, scores
+
+    def _scores(self, query: torch.Tensor, start: int) -> torch.Tensor:
+        if len(self._bank) <= SAMPLE:
+            return -(self.table[start : start + self.CHUNK] - query).square().mean(1).sqrt()
+        rows = torch.from_numpy(np.array(self._bank.tensors["descriptors"][start : start + self.CHUNK]))
+        return -(self._compared(rows) - query).square().mean(1).sqrt()
+
+    def _compared(self, descriptors: torch.Tensor) -> torch.Tensor:
+        described = self._space(descriptors)
+        return described if self._map is None else described @ self._map
 
     def gap(self, quantile: float, anchors: int) -> float:
-        """A quantile of the distance of a bank image to its nearest neighbour, over at most so many of them."""
-        chosen = torch.linspace(0, len(self._table) - 1, min(anchors, len(self._table))).round().long().unique()
-        distance = torch.cdist(self._table[chosen], self._table) / self._table.shape[1] ** 0.5
+        """A quantile of the distance of an image of the sample to the nearest other, over so many of them."""
+        chosen = torch.linspace(0, len(self.table) - 1, min(anchors, len(self.table))).round().long().unique()
+        distance = torch.cdist(self.table[chosen], self.table) / self.table.shape[1] ** 0.5
         distance[torch.arange(len(chosen)), chosen] = torch.inf
         nearest = distance.min(1).values
-        return float(nearest.quantile(quantile)) if len(self._table) > 1 else 0.0
+        return float(nearest.quantile(quantile)) if len(self.table) > 1 else 0.0
 
 
 class RandomOrder:
@@ -73,13 +118,21 @@ class RandomOrder:
     def __init__(self, bank: ReferenceBank) -> None:
         self._count = len(bank)
 
-    def estimate(self, batch: torch.Tensor) -> torch.Tensor:
-        """Uniform numbers in [0, 1)."""
+    def closest(self, batch: torch.Tensor, count: int, listed: int, excluded: npt.NDArray[Any]) -> Found:
+        """The first images of the order; scores are uniform numbers in [0, 1) that fall along it."""
         generator = torch.Generator().manual_seed(content_hash(batch) & (2**63 - 1))
-        return torch.rand(self._count, dtype=torch.float64, generator=generator)
-
-    def exact(self, batch: torch.Tensor, indices: torch.Tensor) -> None:
-        """The estimate is exact."""
+        drawn = 2 * (count + len(excluded))
+        if self._count <= max(SAMPLE, 4 * drawn):
+            scores = torch.rand(self._count, dtype=torch.float64, generator=generator)
+            scores[excluded] = -torch.inf
+            order = ranked(scores)[:count]
+            return order, scores[order]
+        # Few of many: drawn one after another. Of at most a quarter of the bank, less than half are drawn twice.
+        draws = torch.randint(self._count, (drawn + SAMPLE,), generator=generator).numpy()
+        _, first = np.unique(draws, return_index=True)
+        rows = draws[np.sort(first)]
+        rows = rows[~np.isin(rows, excluded)][:count]
+        return torch.from_numpy(rows), torch.arange(count, 0, -1, dtype=torch.float64) / (count + 1)
 
 
 class SSIMSimilarity:
@@ -114,13 +167,19 @@ class SSIMSimilarity:
         self._offset = torch.zeros(len(bank), dtype=torch.float64)
         if centred:
             anchors = np.unique(np.linspace(0, len(bank) - 1, self.ANCHORS).round().astype(int))
-            self._offset = self._strided(torch.from_numpy(self._windows[anchors].astype(np.float32)))
+            self._offset = self._strided(torch.from_numpy(np.array(self._windows[anchors], dtype=np.float32)))
 
-    def estimate(self, batch: torch.Tensor) -> torch.Tensor:
-        """Mean strided-window SSIM with every bank image, float64 (N,)."""
-        return self._strided(local_moments(block_means(self._slices(batch), self._block), self._dims)) - self._offset
+    def closest(self, batch: torch.Tensor, count: int, listed: int, excluded: npt.NDArray[Any]) -> Found:
+        """Largest mean SSIM: strided-window estimates of all, then dense SSIM of the short list."""
+        windows = local_moments(block_means(self._slices(batch), self._block), self._dims)
+        estimate = self._strided(windows) - self._offset
+        estimate[excluded] = -torch.inf
+        rows = ranked(estimate)[: min(listed, len(estimate) - len(excluded))].sort().values
+        scores = self._dense(batch, rows)
+        order = ranked(scores)[:count]
+        return rows[order], scores[order]
 
-    def exact(self, batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    def _dense(self, batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
         """Dense SSIM with some bank images, float64 (n,)."""
         queries = [SSIMQuery(x, self._dims) for x in block_means(self._slices(batch), self._block).split(1)]
         scores = torch.zeros(len(indices), dtype=torch.float64)

@@ -13,7 +13,7 @@ import torch
 
 from frerec.errors import ConfigError, FreRecError
 from frerec.spectrum.bands import hermitian_weights, ring_index, ring_mean
-from frerec.spectrum.fourier import periodic_plus_smooth, rfftn
+from frerec.spectrum.fourier import periodic_spectrum
 from frerec.spectrum.power import POWER_FLOOR, ring_frequencies
 
 #: Order of the last axis of ring statistics.
@@ -63,9 +63,8 @@ def ring_statistics(
         (log10|F|)^2. NaN on rings without a coefficient.
     """
     shape = x.shape[-spatial_dims:]
-    periodic, _ = periodic_plus_smooth(x, spatial_dims)
     # A float64 transform costs little here and keeps the weakest rings clear of rounding noise.
-    amplitude = rfftn(periodic.double(), spatial_dims).abs()
+    amplitude = periodic_spectrum(x.double(), spatial_dims).abs()
     log = amplitude.clamp(min=math.sqrt(POWER_FLOOR)).log10()
     values = torch.stack([amplitude, amplitude.square(), log, log.square()], dim=-spatial_dims - 1)
     index = ring_index(shape, n_rings, spacing, x.device)
@@ -148,7 +147,9 @@ def content_hash(image: torch.Tensor) -> int:
         BLAKE2b (8 bytes) of the shape and of the values rounded to 16 bit, as a signed integer. The rounding
         makes it indifferent to float rounding of what were 8 or 16 bit values divided by their range.
     """
-    values = (image.detach().cpu().double().clamp(0, 1) * 65535).round().to(torch.int32).numpy().astype("<u2")
     state = hashlib.blake2b(str(tuple(image.shape)).encode(), digest_size=8)
-    state.update(values.tobytes())
+    # in parts that stay in the processor's cache
+    for part in image.detach().cpu().flatten().split(1 << 15):
+        rounded = part.double().clamp_(0, 1).mul_(65535).round_().to(torch.int32)
+        state.update(rounded.numpy().astype("<u2").data)
     return int.from_bytes(state.digest(), "little", signed=True)

@@ -1,7 +1,7 @@
 """Fourier basics: transforms, rings and bands, radial power. Knows nothing of files or networks."""
 
 from frerec.spectrum.bands import hermitian_weights, high_mask, radius, ring_edges, ring_index, ring_mean
-from frerec.spectrum.fourier import irfftn, periodic_plus_smooth, rfftn
+from frerec.spectrum.fourier import irfftn, periodic_plus_smooth, periodic_spectrum, rfftn
 from frerec.spectrum.power import radial_power, ring_frequencies, spectral_gap
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "high_mask",
     "irfftn",
     "periodic_plus_smooth",
+    "periodic_spectrum",
     "radial_power",
     "radius",
     "rfftn",

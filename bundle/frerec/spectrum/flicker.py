@@ -8,7 +8,7 @@ import torch
 
 from frerec.errors import FreRecError
 from frerec.spectrum.bands import hermitian_weights, high_mask
-from frerec.spectrum.fourier import periodic_plus_smooth, rfftn
+from frerec.spectrum.fourier import periodic_spectrum
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,7 @@ def slice_energies(volume: torch.Tensor, mask_ratio: float) -> torch.Tensor:
     slices = volume.permute(0, 3, 1, 2).double()
     shape = tuple(slices.shape[-2:])
     weights = hermitian_weights(shape, volume.device).double() * high_mask(shape, mask_ratio, device=volume.device)
-    periodic, _ = periodic_plus_smooth(slices, 2)
-    power = rfftn(periodic, 2).abs().square()
+    power = periodic_spectrum(slices, 2).abs().square()
     energy = (power * weights).sum((-2, -1)) / weights.sum()
     # rounding of a constant slice is not detail
     empty = slices.amax((-2, -1)) == slices.amin((-2, -1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 
@@ -62,6 +63,25 @@ def irfftn(spectrum: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
         return torch.fft.irfftn(spectrum, s=tuple(shape), dim=axes, norm="ortho")
 
 
+def periodic_spectrum(x: torch.Tensor, spatial_dims: int) -> torch.Tensor:
+    """Transform of the periodic component of images, see :func:`periodic_plus_smooth`.
+
+    One transform of the image, less the transform of its smooth component, which has a closed form: the jump across
+    the border lives on two opposite faces that differ in sign alone, so that of a jump along an axis of n pixels is the
+    transform of one face times 1 - exp(2 pi i k / n).
+
+    Args:
+        x: real tensor (..., *spatial).
+        spatial_dims: 2 or 3.
+
+    Returns:
+        Complex tensor (..., *half) as :func:`rfftn` gives it.
+    """
+    spatial_axes(x, spatial_dims)
+    x = _as_float(x)
+    return rfftn(x, spatial_dims).sub_(_smooth_spectrum(x, spatial_dims))
+
+
 def periodic_plus_smooth(x: torch.Tensor, spatial_dims: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Split images into a periodic component and a smooth one that carries the jump across the border.
 
@@ -79,25 +99,43 @@ def periodic_plus_smooth(x: torch.Tensor, spatial_dims: int) -> tuple[torch.Tens
     Returns:
         ``(periodic, smooth)``, both real, of the shape of ``x``; the smooth one has mean zero.
     """
-    axes = spatial_axes(x, spatial_dims)
+    spatial_axes(x, spatial_dims)
     x = _as_float(x)
-    shape = x.shape[-spatial_dims:]
-    jump = torch.zeros_like(x)
-    for axis in axes:
-        if x.shape[axis] < 2:
-            continue
-        first, last = x.narrow(axis, 0, 1), x.narrow(axis, x.shape[axis] - 1, 1)
-        jump.narrow(axis, 0, 1).add_(last - first)
-        jump.narrow(axis, x.shape[axis] - 1, 1).add_(first - last)
-    laplacian = torch.zeros((), dtype=x.dtype, device=x.device)
-    for i, n in enumerate(shape):
-        count = n // 2 + 1 if i == spatial_dims - 1 else n
-        k = torch.arange(count, dtype=x.dtype, device=x.device)
-        view = [1] * spatial_dims
-        view[i] = count
-        # 2 cos(t) - 2 = -4 sin^2(t / 2), which keeps its digits near zero frequency in float32
-        laplacian = laplacian - 4 * torch.sin(math.pi * k / n).square().view(view)
-    inverse = laplacian.reciprocal()
-    inverse.view(-1)[0] = 0  # the smooth component has mean zero
-    smooth = irfftn(rfftn(jump, spatial_dims) * inverse, shape)
+    smooth = irfftn(_smooth_spectrum(x, spatial_dims), x.shape[-spatial_dims:])
     return x - smooth, smooth
+
+
+def _smooth_spectrum(x: torch.Tensor, spatial_dims: int) -> torch.Tensor:
+    shape = tuple(x.shape[-spatial_dims:])
+    inverse, jumps = _poisson(shape, x.dtype, x.device)
+    jump = x.new_zeros((*x.shape[:-1], shape[-1] // 2 + 1), dtype=x.dtype.to_complex())
+    with torch.autocast(x.device.type, enabled=False):
+        for i, factor in enumerate(jumps):
+            axis = i - spatial_dims
+            face = x.narrow(axis, shape[i] - 1, 1) - x.narrow(axis, 0, 1)
+            others = [a for a in range(-spatial_dims, 0) if a != axis]
+            # the half-plane runs along the last axis, which the faces across that axis do not have
+            transform = torch.fft.fftn if axis == -1 else torch.fft.rfftn
+            jump.addcmul_(transform(face, dim=others), factor)
+    return jump.mul_(inverse)
+
+
+@lru_cache(maxsize=32)
+def _poisson(
+    shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
+) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    """Inverse of the periodic Laplacian on the half-plane, orthonormal; per axis the transform of a unit jump."""
+    laplacian = torch.zeros((), dtype=torch.float64)
+    jumps = []
+    for i, n in enumerate(shape):
+        k = torch.arange(n // 2 + 1 if i == len(shape) - 1 else n, dtype=torch.float64)
+        view = [-1 if j == i else 1 for j in range(len(shape))]
+        sine = torch.sin(math.pi * k / n)
+        # 2 cos(t) - 2 = -4 sin^2(t / 2), which keeps its digits near zero frequency
+        laplacian = laplacian - 4 * sine.square().view(view)
+        # 1 - exp(i t) = -2 i sin(t / 2) exp(i t / 2), likewise
+        jump = torch.polar(2 * sine, math.pi * (k / n - 0.5))
+        jumps.append(jump.view(view).to(dtype.to_complex()).to(device))
+    inverse = laplacian.reciprocal() / math.sqrt(math.prod(shape))
+    inverse.view(-1)[0] = 0  # the smooth component has mean zero
+    return inverse.to(dtype).to(device), tuple(jumps)

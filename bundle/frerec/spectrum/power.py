@@ -6,7 +6,7 @@ import torch
 
 from frerec.errors import ConfigError
 from frerec.spectrum.bands import default_rings, hermitian_weights, ring_edges, ring_index, ring_mean
-from frerec.spectrum.fourier import periodic_plus_smooth, rfftn, spatial_axes
+from frerec.spectrum.fourier import periodic_spectrum, rfftn, spatial_axes
 
 # Power below this is rounding of float32 images in [0, 1], not signal.
 POWER_FLOOR = 1e-14
@@ -32,7 +32,7 @@ def radial_power(
         spatial_dims: 2 or 3.
         n_rings: number of rings from radius 0 to sqrt(spatial_dims); None for one frequency step a ring.
         window: what is done about the border before the transform. ``periodic`` takes the periodic component
-            (:func:`frerec.spectrum.fourier.periodic_plus_smooth`), ``hann`` subtracts the mean and multiplies a
+            (:func:`frerec.spectrum.fourier.periodic_spectrum`), ``hann`` subtracts the mean and multiplies a
             Hann window of unit mean square, ``none`` does nothing.
         spacing: pixel size along each axis, as in :func:`frerec.spectrum.bands.radius`.
 
@@ -45,18 +45,17 @@ def radial_power(
     """
     axes = spatial_axes(x, spatial_dims)
     shape = x.shape[-spatial_dims:]
-    if window == "periodic":
-        x, _ = periodic_plus_smooth(x, spatial_dims)
-    elif window == "hann":
+    if window == "hann":
         x = x.float() - x.float().mean(axes, keepdim=True)
         for i, n in enumerate(shape):
             taper = torch.hann_window(n + 1, periodic=False, device=x.device)[:n] if n > 1 else torch.ones(1).to(x)
             taper = taper / taper.square().mean().sqrt()
             x = x * taper.view([-1 if j == i else 1 for j in range(spatial_dims)])
-    elif window != "none":
+    elif window not in ("periodic", "none"):
         raise ConfigError("window", window, "unknown border treatment", "Use periodic, hann or none")
     n_rings = default_rings(shape) if n_rings is None else n_rings
-    power = rfftn(x, spatial_dims).abs().square()
+    transform = periodic_spectrum if window == "periodic" else rfftn
+    power = transform(x, spatial_dims).abs().square()
     index = ring_index(shape, n_rings, spacing, x.device)
     mean = ring_mean(power, index, hermitian_weights(shape, x.device), n_rings)
     return fill_empty(mean.clamp(min=POWER_FLOOR).log10())
