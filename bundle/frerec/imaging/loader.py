@@ -105,9 +105,7 @@ class LoadMedicalImaged(MapTransform):
         return result
 
 
-def read_image(
-    place: Path | Sequence[Path], channels: int | None = None, label_maps: str = "refuse"
-) -> Reading:
+def read_image(place: Path | Sequence[Path], channels: int | None = None, label_maps: str = "refuse") -> Reading:
     """Read a file or series with the reader for its format.
 
     Args:

@@ -91,9 +91,7 @@ def restore_picture(
         stored = np.concatenate([stored, picture.alpha], axis=-1)
     array = stored[..., 0] if stored.shape[-1] == 1 else stored
     kind_of_gray = MINISWHITE if picture.inverted else ""
-    return StoredPixels(
-        path, array, bool(changed.any()), photometric=kind_of_gray, clipped=clipped, likeness=likeness
-    )
+    return StoredPixels(path, array, bool(changed.any()), photometric=kind_of_gray, clipped=clipped, likeness=likeness)
 
 
 def open_picture(path: Path, kind: str) -> Picture:
