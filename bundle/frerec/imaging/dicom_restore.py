@@ -28,7 +28,10 @@ def restore_file(path: Path, new: Mapping[int, npt.NDArray[np.float32]], scale: 
         differs = changed_voxels(new[index], old, scale).any(axis=0)
         changed.append(differs & ~frames.padded(index))
     any_change = any(frame.any() for frame in changed)
-    if frames.rules[0].kind == "palette" and any_change:
+    kind = frames.rules[0].kind
+    # Decoded YBR_FULL_422 is another kind of colour than the file's, and few objects may hold it: RGB may stand in all.
+    decoded = kind == "ybr" and frames.dataset.PhotometricInterpretation != "YBR_FULL"
+    if decoded or (kind in ("palette", "ybr") and any_change):
         return _as_rgb(path, frames, new, changed)
     result = pixels.stored.copy()
     low, high = pixels.limits
@@ -42,8 +45,8 @@ def restore_file(path: Path, new: Mapping[int, npt.NDArray[np.float32]], scale: 
             else:
                 encoded = wanted.astype(result.dtype)
             result[index][differs] = encoded[differs]
-    kind, bits = pixels.photometric, pixels.bits_stored
-    return StoredPixels(path, _layout(result), any_change, kind, bits, pixels.keyword, clipped)
+    stored = pixels.photometric, pixels.bits_stored, pixels.keyword
+    return StoredPixels(path, _layout(result), any_change, *stored, clipped)
 
 
 def _as_rgb(
@@ -60,7 +63,8 @@ def _as_rgb(
         wanted = np.moveaxis(new[index], 0, -1).astype(np.float64)
         clipped += count_clipped(wanted, differs[..., None], 0, high)
         result[index][differs] = encode_integers(wanted, 0, high, dtype)[differs]
-    return StoredPixels(path, _layout(result), True, "RGB", 8 * dtype.itemsize, clipped=clipped)
+    any_change = any(frame.any() for frame in changed)
+    return StoredPixels(path, _layout(result), any_change, "RGB", 8 * dtype.itemsize, clipped=clipped)
 
 
 def _layout(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
