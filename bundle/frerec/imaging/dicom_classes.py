@@ -32,6 +32,15 @@ _LISTS_EVIDENCE = frozenset(
 )
 
 
+# Objects with functional groups list what they refer to by series (C.12.2); these do so even without.
+_LISTS_INSTANCES = frozenset(_STORAGE + tail for tail in ("14.1", "14.2", "77.1.6"))
+
+# These name the source of a derived image in a module of their own, beside the functional groups some have: enhanced
+# ultrasound (C.8.24.3), ophthalmic photography (C.8.17.2), OCT en face (C.8.17.14), eye maps (C.8.17.12, C.8.30.3).
+_OPHTHALMIC_PHOTOGRAPHY = frozenset(_STORAGE + f"77.1.5.{tail}" for tail in (1, 2, 5, 6))
+_NAMES_SOURCE = _OPHTHALMIC_PHOTOGRAPHY | {_STORAGE + tail for tail in ("6.2", "77.1.5.7", "81.1", "82.1")}
+
+
 def derived_image_type(dataset: Dataset) -> list[str]:
     """Image Type (0008,0008) of the object derived from one.
 
@@ -40,20 +49,14 @@ def derived_image_type(dataset: Dataset) -> list[str]:
 
     Returns:
         DERIVED, then SECONDARY where the kind of object allows it and PRIMARY where it does not, then the further
-        values of the source.
+        values of the source. Derived ophthalmic photographs have to say in value 3 what they are.
     """
     value = dataset.get("ImageType") or []
     known = [value] if isinstance(value, str) else list(value)
-    return ["DERIVED", "SECONDARY" if may_be_secondary(dataset) else "PRIMARY", *known[2:]]
-
-
-def may_be_secondary(dataset: Dataset) -> bool:
-    """Whether an object may say of itself that it was made after the examination.
-
-    Args:
-        dataset: header with its SOP class.
-    """
-    return str(dataset.get("SOPClassUID") or "") in _MAY_BE_SECONDARY
+    further = known[2:]
+    if _kind(dataset) in _OPHTHALMIC_PHOTOGRAPHY and not (further and further[0]):
+        further = ["RECALIBRATED", *further[1:]]
+    return ["DERIVED", "SECONDARY" if _kind(dataset) in _MAY_BE_SECONDARY else "PRIMARY", *further]
 
 
 def lists_evidence(dataset: Dataset) -> bool:
@@ -62,4 +65,26 @@ def lists_evidence(dataset: Dataset) -> bool:
     Args:
         dataset: header with its SOP class.
     """
-    return str(dataset.get("SOPClassUID") or "") in _LISTS_EVIDENCE
+    return _kind(dataset) in _LISTS_EVIDENCE
+
+
+def lists_instances(dataset: Dataset) -> bool:
+    """Whether an object lists the instances it refers to by series, in the Common Instance Reference module.
+
+    Args:
+        dataset: header with its SOP class.
+    """
+    return "SharedFunctionalGroupsSequence" in dataset or _kind(dataset) in _LISTS_INSTANCES
+
+
+def names_source(dataset: Dataset) -> bool:
+    """Whether an object names its source at the top level whether or not it has functional groups.
+
+    Args:
+        dataset: header with its SOP class.
+    """
+    return _kind(dataset) in _NAMES_SOURCE
+
+
+def _kind(dataset: Dataset) -> str:
+    return str(dataset.get("SOPClassUID") or "")

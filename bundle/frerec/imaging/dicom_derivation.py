@@ -6,7 +6,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import SecondaryCaptureImageStorage
 
-from frerec.imaging.dicom_classes import derived_image_type, lists_evidence
+from frerec.imaging.dicom_classes import derived_image_type, lists_evidence, lists_instances, names_source
 from frerec.imaging.dicom_frames import derive_frames, list_evidence, refer_to_series
 from frerec.imaging.provenance import PURPOSE, SOFTWARE, Generator, Provenance, canonical_json
 from frerec.imaging.uids import derived_uid, is_valid_uid
@@ -71,8 +71,8 @@ def derive(dataset: Dataset, provenance: Provenance, *, position: int, warnings:
     source = _source_item(dataset)
     grouped = "SharedFunctionalGroupsSequence" in dataset
     source_series = str(dataset.get("SeriesInstanceUID") or "")
-    if grouped and not is_valid_uid(source_series):
-        source = None  # they have to say in which series it is
+    if lists_instances(dataset) and not is_valid_uid(source_series):
+        source = None  # these have to say in which series it is
     if source is None:
         warnings.append("the source lacks a valid UID (class, instance or series); it is referenced by checksum only")
     if not is_valid_uid(dataset.get("SOPClassUID")):
@@ -88,12 +88,14 @@ def derive(dataset: Dataset, provenance: Provenance, *, position: int, warnings:
     dataset.ImageType = derived_image_type(dataset)
     if grouped:
         derive_frames(dataset, derivation_item(provenance), source)
-        if source is not None:
-            refer_to_series(dataset, source_series, source)
-            if lists_evidence(dataset):
-                list_evidence(dataset, source_series, source)
     else:
-        _describe(dataset, provenance, source)
+        _describe(dataset, provenance)
+    if not grouped or names_source(dataset):
+        _name_source(dataset, source)
+    if source is not None and lists_instances(dataset):
+        refer_to_series(dataset, source_series, source)
+    if source is not None and grouped and lists_evidence(dataset):
+        list_evidence(dataset, source_series, source)
     _add_equipment(dataset, provenance)
     mark_status(dataset, synthetic=provenance.synthetic)
 
@@ -235,7 +237,7 @@ def _complete_capture(dataset: Dataset) -> None:
             setattr(dataset, keyword, None)
 
 
-def _describe(dataset: Dataset, provenance: Provenance, source: Dataset | None) -> None:
+def _describe(dataset: Dataset, provenance: Provenance) -> None:
     item = derivation_item(provenance)
     # Earlier steps of the history stay readable; should it grow too long, its oldest words go first.
     earlier = str(dataset.get("DerivationDescription") or "").strip()
@@ -244,8 +246,12 @@ def _describe(dataset: Dataset, provenance: Provenance, source: Dataset | None) 
     dataset.DerivationDescription = history + item.DerivationDescription
     known = list(dataset.get("DerivationCodeSequence") or [])
     dataset.DerivationCodeSequence = Sequence(known + list(item.DerivationCodeSequence))
-    if source is not None:
-        dataset.SourceImageSequence = Sequence([source, *(dataset.get("SourceImageSequence") or [])])
+
+
+def _name_source(dataset: Dataset, source: Dataset | None) -> None:
+    known = list(dataset.get("SourceImageSequence") or [])
+    if source is not None or (names_source(dataset) and not known):
+        dataset.SourceImageSequence = Sequence([*([] if source is None else [source]), *known])
 
 
 def _add_equipment(dataset: Dataset, provenance: Provenance) -> None:
