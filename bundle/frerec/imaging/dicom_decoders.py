@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import struct
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,10 @@ try:
     from pydicom.pixels.decoders.base import get_decoder
 except ImportError:  # pydicom 2.4
     get_decoder = None  # type: ignore[assignment]
+
+# JPEG baseline and extended, the sequential processes.
+_SEQUENTIAL = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
+_START, _SCAN = b"\xff\xd8", 0xFFDA
 
 _INSTALL = "Install the decoder packages that frerec depends on, or decompress the file with another tool"
 
@@ -35,6 +41,8 @@ def decode(path: Path, dataset: Dataset) -> tuple[npt.NDArray[Any], str]:
     """
     syntax = UID(str(dataset.file_meta.TransferSyntaxUID))
     try:
+        if syntax in _SEQUENTIAL:
+            mend_scans(dataset)
         if get_decoder is None:
             return _decode_with_handlers(dataset)
         try:
@@ -50,8 +58,51 @@ def decode(path: Path, dataset: Dataset) -> tuple[npt.NDArray[Any], str]:
     except NotImplementedError as error:
         raise InputError(path, f"transfer syntax {_name(syntax)} is not supported", _INSTALL) from error
     except Exception as error:  # plugins raise what they like on damaged data
-        reason = f"its pixel data ({_name(syntax)}) is truncated, damaged or of an unsupported kind"
+        misfit = None if syntax.is_encapsulated else _misfit(dataset)
+        if misfit is not None:
+            raise InputError(path, misfit, "Fetch it again: it is truncated or its header is wrong") from error
+        reason = f"its pixel data ({_name(syntax)}) cannot be decoded: it is damaged, or of a kind no decoder takes"
         raise InputError(path, reason, "Fetch it again, or decompress it with another tool") from error
+
+
+def mend_scans(dataset: Dataset) -> None:
+    """Give the scans of sequential JPEG images the only spectral selection they may have, 0 to 63, in place.
+
+    Some encoders wrote 0 to 0 (ITU T.81 B.2.3 fixes both for sequential processes), which strict decoders refuse.
+
+    Args:
+        dataset: with encapsulated JPEG baseline or extended pixel data.
+    """
+    data = bytearray(dataset.PixelData)
+    at = 0
+    while at + 8 <= len(data):
+        length = struct.unpack_from("<L", data, at + 4)[0]
+        if data[at + 8 : at + 10] == _START:
+            _mend_scan(data, at + 10, at + 8 + length)
+        at += 8 + length
+    if data != dataset.PixelData:
+        dataset["PixelData"].value = bytes(data)
+
+
+def _mend_scan(data: bytearray, at: int, end: int) -> None:
+    while at + 4 <= min(end, len(data)):
+        marker, length = struct.unpack_from(">HH", data, at)
+        if marker == _SCAN:
+            last = at + 2 + length  # the header ends with start, end and approximation
+            if last <= len(data):
+                data[last - 3 : last] = b"\x00\x3f\x00"
+            return
+        at += 2 + length
+
+
+def _misfit(dataset: Dataset) -> str | None:
+    sizes = [int(dataset.get(name) or 1) for name in ("NumberOfFrames", "Rows", "Columns", "SamplesPerPixel")]
+    needed = prod(sizes) * int(dataset.BitsAllocated) // 8
+    if dataset.PhotometricInterpretation == "YBR_FULL_422":
+        needed = needed * 2 // 3
+    keywords = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+    found = sum(len(dataset[name].value) for name in keywords if name in dataset)
+    return f"its pixel data has {found} bytes, but {needed} are declared" if found < needed else None
 
 
 def _decode_with_handlers(dataset: Dataset) -> tuple[npt.NDArray[Any], str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.sr.codedict import codes
-from pydicom.uid import UID
+from pydicom.uid import SecondaryCaptureImageStorage
 
-from frerec.imaging.dicom_frames import derive_frames, refer_to_series
+from frerec.imaging.dicom_classes import derived_image_type, lists_evidence, lists_instances, names_source
+from frerec.imaging.dicom_frames import derive_frames, list_evidence, refer_to_series
 from frerec.imaging.provenance import PURPOSE, SOFTWARE, Generator, Provenance, canonical_json
 from frerec.imaging.uids import derived_uid, is_valid_uid
 
@@ -17,6 +17,25 @@ SERIES_NUMBER_OFFSET = 1000
 # PS3.5 table 6.2-1: LO and ST.
 _LONG_STRING, _SHORT_TEXT = 64, 1024
 _LARGEST_INTEGER_STRING = 2**31 - 1
+
+# Value and meaning of codes of the DICOM Controlled Terminology (DCM; PS3.16 annex D): no release of pydicom has all.
+_SYNTHESIZING = ("109100", "Synthesizing Equipment")
+_PROCESSING = ("109102", "Processing Equipment")
+_IMAGE_PROCESSING = ("110001", "Image Processing")
+_PROCESSED_SOURCE = ("121322", "Source image for image processing operation")
+
+# Patient and study modules of every object (PS3.3 C.7.1.1, C.7.2.1): present, if only empty (type 2).
+_MAY_BE_EMPTY = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
 
 # True of the source object alone: its making, its authorisation, its signatures, its thumbnail and its encoding.
 _NOT_INHERITED = (
@@ -50,20 +69,33 @@ def derive(dataset: Dataset, provenance: Provenance, *, position: int, warnings:
         warnings: gets a line for everything the source lacked.
     """
     source = _source_item(dataset)
-    source_series = dataset.get("SeriesInstanceUID")
+    grouped = "SharedFunctionalGroupsSequence" in dataset
+    source_series = str(dataset.get("SeriesInstanceUID") or "")
+    if lists_instances(dataset) and not is_valid_uid(source_series):
+        source = None  # these have to say in which series it is
     if source is None:
-        warnings.append("the source has no valid SOP Instance UID; it is referenced by its checksum only")
+        warnings.append("the source lacks a valid UID (class, instance or series); it is referenced by checksum only")
+    if not is_valid_uid(dataset.get("SOPClassUID")):
+        # No archive stores an object without a class, and this one asks nothing of the equipment.
+        dataset.SOPClassUID = SecondaryCaptureImageStorage
+        warnings.append("the source has no valid SOP Class UID; it was written as Secondary Capture")
+    if dataset.SOPClassUID == SecondaryCaptureImageStorage:
+        _complete_capture(dataset)
     for keyword in _NOT_INHERITED:
         if keyword in dataset:
             delattr(dataset, keyword)
     _identify(dataset, provenance, position, warnings)
-    _mark_type(dataset)
-    if "SharedFunctionalGroupsSequence" in dataset:
+    dataset.ImageType = derived_image_type(dataset)
+    if grouped:
         derive_frames(dataset, derivation_item(provenance), source)
-        if source is not None and is_valid_uid(source_series):
-            refer_to_series(dataset, str(source_series), source)
     else:
-        _describe(dataset, provenance, source)
+        _describe(dataset, provenance)
+    if not grouped or names_source(dataset):
+        _name_source(dataset, source)
+    if source is not None and lists_instances(dataset):
+        refer_to_series(dataset, source_series, source)
+    if source is not None and grouped and lists_evidence(dataset):
+        list_evidence(dataset, source_series, source)
     _add_equipment(dataset, provenance)
     mark_status(dataset, synthetic=provenance.synthetic)
 
@@ -125,10 +157,10 @@ def equipment_items(provenance: Provenance, *, with_generator: bool = True) -> l
     items = []
     if provenance.synthetic and with_generator:
         generator = provenance.generator or Generator()
-        item = _equipment(codes.DCM.SynthesizingEquipment, generator.manufacturer, generator.model, generator.version)
+        item = _equipment(_SYNTHESIZING, generator.manufacturer, generator.model, generator.version)
         item.ContributionDescription = "Generated the image"
         items.append(item)
-    own = _equipment(codes.DCM.ProcessingEquipment, f"{SOFTWARE} project", SOFTWARE, provenance.version)
+    own = _equipment(_PROCESSING, f"{SOFTWARE} project", SOFTWARE, provenance.version)
     whole = provenance.record()
     told = ("source", "settings", "sample", "weights_sha256")
     record = {**{key: whole[key] for key in told}, "source": whole["source"]["sha256"]}
@@ -153,13 +185,8 @@ def derivation_item(provenance: Provenance) -> Dataset:
     """
     item = Dataset()
     item.DerivationDescription = provenance.sentence()[:_SHORT_TEXT]
-    general = codes.DCM.ImageProcessing
-    item.DerivationCodeSequence = Sequence(
-        [
-            _code(general.value, general.scheme_designator, general.meaning),
-            _code("FREQ_RECALIB", "99FREREC", PURPOSE.capitalize()),
-        ]
-    )
+    own = _code(("FREQ_RECALIB", PURPOSE.capitalize()), "99FREREC")
+    item.DerivationCodeSequence = Sequence([_code(_IMAGE_PROCESSING), own])
     return item
 
 
@@ -190,7 +217,7 @@ def _identify(dataset: Dataset, provenance: Provenance, position: int, warnings:
     run = provenance.run_key()
     dataset.SeriesInstanceUID = derived_uid("series", series, run)
     dataset.SOPInstanceUID = derived_uid("instance", identity, run, canonical_json(provenance.sample))
-    for keyword in ("PatientName", "PatientID"):
+    for keyword in _MAY_BE_EMPTY:
         if keyword not in dataset:
             setattr(dataset, keyword, None)
     number = _integer(dataset.get("SeriesNumber")) or 0
@@ -201,17 +228,16 @@ def _identify(dataset: Dataset, provenance: Provenance, position: int, warnings:
     dataset.SeriesDescription = suffixed(dataset.get("SeriesDescription"), synthetic=provenance.synthetic)
 
 
-def _mark_type(dataset: Dataset) -> None:
-    value = dataset.get("ImageType") or []
-    known = [value] if isinstance(value, str) else list(value)
-    # Enhanced objects allow nothing but PRIMARY as second value, derived or not (PS3.3 C.8.16.1.2).
-    name = UID(str(dataset.get("SOPClassUID") or ""), validation_mode=0).name
-    enhanced = "SharedFunctionalGroupsSequence" in dataset or name.startswith("Enhanced")
-    second = known[1] if enhanced and len(known) > 1 else "SECONDARY"
-    dataset.ImageType = ["DERIVED", second, *known[2:]]
+def _complete_capture(dataset: Dataset) -> None:
+    # WSD: a workstation made this image (PS3.3 C.8.6.1), whatever the source came from.
+    if not dataset.get("ConversionType"):
+        dataset.ConversionType = "WSD"
+    for keyword in ("Laterality", "PatientOrientation"):
+        if keyword not in dataset:
+            setattr(dataset, keyword, None)
 
 
-def _describe(dataset: Dataset, provenance: Provenance, source: Dataset | None) -> None:
+def _describe(dataset: Dataset, provenance: Provenance) -> None:
     item = derivation_item(provenance)
     # Earlier steps of the history stay readable; should it grow too long, its oldest words go first.
     earlier = str(dataset.get("DerivationDescription") or "").strip()
@@ -220,13 +246,17 @@ def _describe(dataset: Dataset, provenance: Provenance, source: Dataset | None) 
     dataset.DerivationDescription = history + item.DerivationDescription
     known = list(dataset.get("DerivationCodeSequence") or [])
     dataset.DerivationCodeSequence = Sequence(known + list(item.DerivationCodeSequence))
-    if source is not None:
-        dataset.SourceImageSequence = Sequence([source, *(dataset.get("SourceImageSequence") or [])])
+
+
+def _name_source(dataset: Dataset, source: Dataset | None) -> None:
+    known = list(dataset.get("SourceImageSequence") or [])
+    if source is not None or (names_source(dataset) and not known):
+        dataset.SourceImageSequence = Sequence([*([] if source is None else [source]), *known])
 
 
 def _add_equipment(dataset: Dataset, provenance: Provenance) -> None:
     present = list(dataset.get("ContributingEquipmentSequence") or [])
-    named = any(_has_purpose(item, codes.DCM.SynthesizingEquipment.value) for item in present)
+    named = any(_has_purpose(item, _SYNTHESIZING[0]) for item in present)
     # A generator named by the user is recorded even if the source names one: it may be another step.
     items = equipment_items(provenance, with_generator=provenance.generator is not None or not named)
     dataset.ContributingEquipmentSequence = Sequence(present + items)
@@ -243,22 +273,20 @@ def _source_item(dataset: Dataset) -> Dataset | None:
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = str(sop_class), str(sop_instance)
     item.SpatialLocationsPreserved = "YES"
-    purpose = codes.DCM.SourceImageForImageProcessingOperation
-    item.PurposeOfReferenceCodeSequence = Sequence([_code(purpose.value, purpose.scheme_designator, purpose.meaning)])
+    item.PurposeOfReferenceCodeSequence = Sequence([_code(_PROCESSED_SOURCE)])
     return item
 
 
-def _equipment(purpose: object, manufacturer: str, model: str, version: str) -> Dataset:
+def _equipment(purpose: tuple[str, str], manufacturer: str, model: str, version: str) -> Dataset:
     item = Dataset()
-    code = _code(purpose.value, purpose.scheme_designator, purpose.meaning)  # type: ignore[attr-defined]
-    item.PurposeOfReferenceCodeSequence = Sequence([code])
+    item.PurposeOfReferenceCodeSequence = Sequence([_code(purpose)])
     item.Manufacturer, item.ManufacturerModelName, item.SoftwareVersions = manufacturer, model, version
     return item
 
 
-def _code(value: str, scheme: str, meaning: str) -> Dataset:
+def _code(code: tuple[str, str], scheme: str = "DCM") -> Dataset:
     item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code[0], scheme, code[1]
     return item
 
 

@@ -31,8 +31,9 @@ def put_pixels(dataset: Dataset, pixels: StoredPixels) -> None:
     """Replace the pixels of a data set, in place, and the attributes that describe their encoding.
 
     Rescale, windows, padding value and every other attribute that gives the values a meaning stay: the new values are
-    in the units of the old ones. Colour is stored by pixel (Planar Configuration 0). What was PALETTE COLOR and is now
-    RGB is stored with 8 bits. The data set is to be written in a native little endian transfer syntax.
+    in the units of the old ones. RGB is stored by pixel (Planar Configuration 0), YBR_FULL as its source is (ultrasound
+    asks for planes: PS3.3 C.8.5.6.1.16). What was PALETTE COLOR and is now RGB is stored with 8 bits. The
+    data set is to be written in a native little endian transfer syntax.
 
     Args:
         dataset: the object; its own pixels and lossy history are still those of the source.
@@ -50,9 +51,12 @@ def put_pixels(dataset: Dataset, pixels: StoredPixels) -> None:
     dataset.SamplesPerPixel = array.shape[-1] if colour else 1
     dataset.PhotometricInterpretation = pixels.photometric
     dataset.BitsAllocated = array.dtype.itemsize * 8
+    by_plane = pixels.photometric == "YBR_FULL" and dataset.get("PlanarConfiguration") == 1
     _remove(dataset, ("PlanarConfiguration",))
     if colour:
-        dataset.PlanarConfiguration = 0
+        dataset.PlanarConfiguration = int(by_plane)
+    if by_plane:
+        array = np.moveaxis(array, -1, -3)
     data = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
     data += b"\0" * (len(data) % 2)
     if pixels.keyword == "PixelData":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pydicom
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.tag import BaseTag
 from pydicom.uid import (
     UID,
     ExplicitVRBigEndian,
@@ -17,6 +17,8 @@ from pydicom.uid import (
 )
 
 from frerec.errors import InputError
+from frerec.imaging.dicom_parsing import parse
+from frerec.imaging.uids import is_valid_uid
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 # Objects that hold no picture, or one whose values are no intensities.
@@ -34,6 +36,8 @@ _REFUSED = (
     ("104", "an encapsulated document"),
     ("91", "a set of annotations"),
     ("90", "a content assessment"),
+    # PS3.3 C.8.17.16 has no place for a derived one.
+    ("77.1.5.8", "an analysis of OCT B-scans"),
 )
 _PLANAR_RT_IMAGE = "481.1"
 _BY_MODALITY = {
@@ -50,14 +54,15 @@ _BY_MODALITY = {
     "ECG": "a waveform",
 }
 _DAMAGED = "Fetch it again from where it came"
+_UNPARSABLE = "its DICOM header is malformed or truncated"
 
 
 class NotAnImageError(InputError):
     """A sound DICOM object, or a file mistaken for one, that holds no image."""
 
 
-def read_dataset(path: Path, with_pixels: bool = True) -> Dataset:
-    """Read a DICOM file.
+def read_dataset(path: Path, with_pixels: bool = True) -> FileDataset:
+    """Read a DICOM file: the one door through which all of them come, for reading and for writing.
 
     pydicom's warnings are silenced, because they quote values of the header.
 
@@ -67,22 +72,28 @@ def read_dataset(path: Path, with_pixels: bool = True) -> Dataset:
 
     Returns:
         The data set, with a transfer syntax in its file meta information even where the file states none (then the
-        attribute ``inferred_syntax`` is true).
+        attribute ``inferred_syntax`` is true), and the SOP class of its file meta information where it has no other.
 
     Raises:
-        InputError: not DICOM, truncated in its header, or an object that is no image.
+        InputError: not DICOM, truncated, malformed, or an object that is no image.
     """
-    with refuse_malformed(path):
-        dataset = _read(path, with_pixels)
-        # Where the pixel data ends too early, pydicom gives up the whole data set without an error.
-        if with_pixels and len(dataset) == 0 and len(_read(path, with_pixels=False)) > 0:
-            raise InputError(path, "its pixel data is truncated", _DAMAGED)
+    try:
+        dataset = parse(path, with_pixels)
+    except (InputError, MemoryError):
+        raise
+    except OSError as error:
+        # pydicom raises it, too, without a number
+        reason = f"cannot be read ({error.strerror})" if error.errno else _UNPARSABLE
+        raise InputError(path, reason, "Check the path and its permissions" if error.errno else _DAMAGED) from error
+    except Exception as error:
+        raise InputError(path, _UNPARSABLE, _DAMAGED) from error
+    with refuse_malformed(path, dataset):
         _check(path, dataset)
     return dataset
 
 
 @contextmanager
-def refuse_malformed(path: Path) -> Iterator[None]:
+def refuse_malformed(path: Path, dataset: Dataset | None = None) -> Iterator[None]:
     """Turn whatever pydicom raises on a malformed header into an InputError.
 
     pydicom converts values when they are looked at, so any access may fail, and in many ways. Its messages may quote
@@ -90,36 +101,48 @@ def refuse_malformed(path: Path) -> Iterator[None]:
 
     Args:
         path: named in errors.
+        dataset: where to look for the attribute to blame.
 
     Raises:
-        InputError: instead of any other exception.
+        InputError: instead of any other exception but a lack of memory.
     """
     try:
         yield
-    except InputError:
+    except (InputError, MemoryError):
         raise
-    except OSError as error:
-        if error.errno is None:  # raised by pydicom, not by the system
-            raise InputError(path, "its DICOM header is truncated", _DAMAGED) from error
-        reason = f"cannot be read ({error.strerror})"
-        raise InputError(path, reason, "Check the path and its permissions") from error
     except Exception as error:
-        raise InputError(path, "an attribute of its DICOM header is malformed", "Repair its header") from error
+        text = f"{_malformed(dataset)} of its DICOM header is malformed"
+        raise InputError(path, text, "Repair its header") from error
+
+
+def _malformed(dataset: Dataset | None) -> str:
+    """The first attribute that cannot be converted, by keyword and tag."""
+    dataset = Dataset() if dataset is None else dataset
+    for tag in map(BaseTag, sorted(dataset.keys())):
+        try:
+            _ = dataset[tag]
+        except Exception:
+            return " ".join(filter(None, ["attribute", keyword_for_tag(tag), f"({tag.group:04X},{tag.element:04X})"]))
+    return "an attribute"
+
+
+def _complete_class(dataset: Dataset) -> None:
+    stated = getattr(dataset, "file_meta", None)
+    in_meta = stated.get("MediaStorageSOPClassUID") if stated is not None else None
+    if not is_valid_uid(dataset.get("SOPClassUID")) and is_valid_uid(in_meta):
+        dataset.SOPClassUID = str(in_meta)
 
 
 def _check(path: Path, dataset: Dataset) -> None:
+    if len(dataset) == 0:
+        raise InputError(path, _UNPARSABLE, _DAMAGED)
     if not any(keyword in dataset for keyword in ("SOPClassUID", "Modality", "Rows", "PixelData")):
         if "DirectoryRecordSequence" in dataset:
             raise NotAnImageError(path, "this is a DICOMDIR, an index of files", "Give the folder of the images")
         raise NotAnImageError(path, "not an image: it holds no attribute of a DICOM image", "Leave it out")
+    _complete_class(dataset)
     refuse_non_image(path, dataset)
     _complete_transfer_syntax(path, dataset)
-
-
-def _read(path: Path, with_pixels: bool) -> Dataset:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pydicom.dcmread(path, force=True, stop_before_pixels=not with_pixels)
 
 
 def refuse_non_image(path: Path, dataset: Dataset) -> None:

@@ -47,17 +47,42 @@ def refer_to_series(dataset: Dataset, series: str, source: Dataset) -> None:
         series: Series Instance UID of the source.
         source: item that references the source object.
     """
-    instance = Dataset()
-    instance.ReferencedSOPClassUID = source.ReferencedSOPClassUID
-    instance.ReferencedSOPInstanceUID = source.ReferencedSOPInstanceUID
-    known = list(dataset.get("ReferencedSeriesSequence") or [])
-    item = next((item for item in known if item.get("SeriesInstanceUID") == series), None)
-    if item is None:
-        item = Dataset()
-        item.SeriesInstanceUID = series
-        known.append(item)
+    instance = _instance(source)
+    item = _entry(dataset, "ReferencedSeriesSequence", "SeriesInstanceUID", series)
     item.ReferencedInstanceSequence = Sequence([*(item.get("ReferencedInstanceSequence") or []), instance])
-    dataset.ReferencedSeriesSequence = Sequence(known)
+
+
+def list_evidence(dataset: Dataset, series: str, source: Dataset) -> None:
+    """List the source object in Source Image Evidence Sequence (0008,9154), by study and series, in place.
+
+    Args:
+        dataset: header of an enhanced object, of the same study as its source.
+        series: Series Instance UID of the source.
+        source: item that references the source object.
+    """
+    instance = _instance(source)
+    study = _entry(dataset, "SourceImageEvidenceSequence", "StudyInstanceUID", str(dataset.StudyInstanceUID))
+    within = _entry(study, "ReferencedSeriesSequence", "SeriesInstanceUID", series)
+    within.ReferencedSOPSequence = Sequence([*(within.get("ReferencedSOPSequence") or []), instance])
+
+
+def _instance(source: Dataset) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = source.ReferencedSOPClassUID
+    item.ReferencedSOPInstanceUID = source.ReferencedSOPInstanceUID
+    return item
+
+
+def _entry(holder: Dataset, keyword: str, uid_keyword: str, uid: str) -> Dataset:
+    """The item of a sequence that has a UID, appended where there is none."""
+    known = list(holder.get(keyword) or [])
+    for item in known:
+        if item.get(uid_keyword) == uid:
+            return item
+    item = Dataset()
+    setattr(item, uid_keyword, uid)
+    setattr(holder, keyword, Sequence([*known, item]))
+    return item
 
 
 def _append(group: Dataset, step: Dataset) -> None:

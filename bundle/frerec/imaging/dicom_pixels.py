@@ -74,8 +74,11 @@ def check_attributes(path: Path, dataset: Dataset) -> str:
     if missing:
         raise InputError(path, f"it lacks {', '.join(missing)}", "Fetch it again or repair its header")
     rows, columns = int(dataset.Rows), int(dataset.Columns)
-    if rows == 0 or columns == 0 or len(dataset[keyword].value or b"") == 0:
+    if rows == 0 or columns == 0:
         raise InputError(path, f"zero-size image ({rows} x {columns})", "Fetch or export it again")
+    if len(dataset[keyword].value or b"") == 0:
+        text = f"its pixel data is empty, though {rows} x {columns} pixels are declared"
+        raise InputError(path, text, "Fetch or export it again")
     photometric, samples = str(dataset.PhotometricInterpretation), int(dataset.SamplesPerPixel)
     wanted = 1 if photometric in (*_MONOCHROME, "PALETTE COLOR") else 3 if photometric in _COLOUR else 0
     if wanted == 0:
@@ -84,9 +87,23 @@ def check_attributes(path: Path, dataset: Dataset) -> str:
     if samples != wanted:
         text = f"{photometric} with {samples} samples per pixel contradicts itself"
         raise InputError(path, text, "Repair its header")
-    if int(dataset.BitsAllocated) == 1:
-        raise InputError(path, "it has only 1 bit per pixel", "Leave it out: a mask is not an image to recalibrate")
+    _check_bits(path, dataset, keyword)
     return keyword
+
+
+def _check_bits(path: Path, dataset: Dataset, keyword: str) -> None:
+    allocated, stored = int(dataset.BitsAllocated), int(dataset.get("BitsStored") or dataset.BitsAllocated)
+    if allocated == 1:
+        raise InputError(path, "it has only 1 bit per pixel", "Leave it out: a mask is not an image to recalibrate")
+    if allocated not in (8, 16, 32, 64):
+        text = f"its pixels are packed: {allocated} bits are allocated for each"
+        raise InputError(path, text, "Convert it to 8 or 16 bits allocated with another tool")
+    if not 1 <= stored <= allocated:
+        raise InputError(path, f"{stored} bits stored do not fit the {allocated} allocated", "Repair its header")
+    if keyword == "PixelData" and int(dataset.PixelRepresentation) not in (0, 1):
+        raise InputError(path, "its Pixel Representation is neither 0 nor 1", "Repair its header")
+    if int(dataset.get("NumberOfFrames") or 1) < 1:
+        raise InputError(path, "its Number of Frames is negative", "Repair its header")
 
 
 def decode_pixels(path: Path, dataset: Dataset) -> DicomPixels:
@@ -112,16 +129,41 @@ def decode_pixels(path: Path, dataset: Dataset) -> DicomPixels:
     bits = 8 * stored.dtype.itemsize
     if keyword == "PixelData":
         bits = min(int(dataset.get("BitsStored") or bits), bits)
-        stored = _significant_bits(stored, bits)
+        stored = _significant_bits(stored, bits, _high_bit(path, dataset, stored, bits))
     return DicomPixels(stored, _COLOUR.get(photometric, photometric), bits, keyword)
 
 
-def _significant_bits(stored: npt.NDArray[Any], bits: int) -> npt.NDArray[Any]:
-    """Clear the bits above Bits Stored, which may hold overlays, and extend the sign (PS3.5 8.1.1)."""
-    shift = 8 * stored.dtype.itemsize - bits
-    if shift == 0 or stored.dtype.kind not in "iu":
+def _significant_bits(stored: npt.NDArray[Any], bits: int, high: int) -> npt.NDArray[Any]:
+    """The bits up to the highest one of the pixel, with the sign extended; others may hold overlays (PS3.5 8.1.1)."""
+    width = 8 * stored.dtype.itemsize
+    if bits == width or stored.dtype.kind not in "iu":
         return stored
-    return np.right_shift(np.left_shift(stored, shift), shift)
+    return np.right_shift(np.left_shift(stored, width - 1 - high), width - bits)
+
+
+def _high_bit(path: Path, dataset: Dataset, stored: npt.NDArray[Any], bits: int) -> int:
+    """Where the most significant bit of each pixel is.
+
+    High Bit is one less than Bits Stored (PS3.5 8.1.1). Editions before 2011 allowed pixels anywhere in their cell; but
+    headers that say so are often wrong, so the cells have to agree: what lies below the pixel is empty, or holds an
+    overlay. Decoders of compressed data give the pixel at the low end whatever the header says.
+    """
+    usual, width = bits - 1, 8 * stored.dtype.itemsize
+    stated = dataset.get("HighBit")
+    high = usual if stated in (None, "") else int(stated)
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if high == usual or bits == width or stored.dtype.kind not in "iu" or syntax.is_encapsulated:
+        return usual
+    overlays = [dataset.get((group, 0x0102)) for group in range(0x6000, 0x6020, 2)]
+    others = sum({1 << int(overlay.value) for overlay in overlays if overlay is not None and overlay.value})
+    used = int(np.bitwise_or.reduce(stored.view(f"u{stored.dtype.itemsize}"), axis=None)) & ~others
+    if usual < high < width and not used & ((1 << (high - usual)) - 1):
+        return high
+    extended = stored.dtype.kind == "i" and -(1 << usual) <= stored.min() and stored.max() < 1 << usual
+    if used < 1 << bits or extended:
+        return usual
+    text = f"its pixels fit neither High Bit {high} nor {bits} bits stored"
+    raise InputError(path, text, "Repair its header: High Bit is one less than Bits Stored")
 
 
 def padding_range(dataset: Dataset, pixels: DicomPixels) -> tuple[int, int] | None:

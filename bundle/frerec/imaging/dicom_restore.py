@@ -32,7 +32,10 @@ def restore_file(
         differs = changed_voxels(new[index], old, scale).any(axis=0)
         changed.append(differs & ~frames.padded(index))
     any_change = any(frame.any() for frame in changed)
-    if frames.rules[0].kind == "palette" and any_change:
+    kind = frames.rules[0].kind
+    # Decoded YBR_FULL_422 is another kind of colour than the file's, and few objects may hold it: RGB may stand in all.
+    decoded = kind == "ybr" and frames.dataset.PhotometricInterpretation != "YBR_FULL"
+    if decoded or (kind in ("palette", "ybr") and any_change):
         return _as_rgb(path, frames, new, changed, width)
     result = pixels.stored.copy()
     low, high = pixels.limits
@@ -47,8 +50,9 @@ def restore_file(
                 encoded = wanted.astype(result.dtype)
             result[index][differs] = encoded[differs]
     written = [rule.physical(frame) for rule, frame in zip(frames.rules, result, strict=True)]
-    kind, bits, likeness = pixels.photometric, pixels.bits_stored, _likeness(frames, written, new, width)
-    return StoredPixels(path, _layout(result), any_change, kind, bits, pixels.keyword, clipped, likeness)
+    stored = pixels.photometric, pixels.bits_stored, pixels.keyword
+    likeness = _likeness(frames, written, new, width)
+    return StoredPixels(path, _layout(result), any_change, *stored, clipped, likeness)
 
 
 def _as_rgb(
@@ -66,8 +70,10 @@ def _as_rgb(
         wanted = np.moveaxis(new[index], 0, -1).astype(np.float64)
         clipped += count_clipped(wanted, differs[..., None], 0, high)
         result[index][differs] = encode_integers(wanted, 0, high, dtype)[differs]
+    any_change = any(frame.any() for frame in changed)
     likeness = _likeness(frames, [np.moveaxis(frame, -1, 0) for frame in result], new, width)
-    return StoredPixels(path, _layout(result), True, "RGB", 8 * dtype.itemsize, clipped=clipped, likeness=likeness)
+    bits = 8 * dtype.itemsize
+    return StoredPixels(path, _layout(result), any_change, "RGB", bits, clipped=clipped, likeness=likeness)
 
 
 def _likeness(

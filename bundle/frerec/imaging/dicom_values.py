@@ -17,7 +17,6 @@ from frerec.imaging.dicom_pixels import DicomPixels
 
 # PS3.3 C.7.6.3.1.2, for 8 bit values with chroma centred on 128.
 _RGB_FROM_YBR = np.array([[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]])
-_YBR_FROM_RGB = np.linalg.inv(_RGB_FROM_YBR)
 _CENTRE = np.array([0.0, 128.0, 128.0])
 
 
@@ -67,7 +66,7 @@ class ValueRule:
         return stored
 
     def stored(self, physical: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Inverse of ``physical`` before rounding; for a palette its colours, not its indices.
+        """Inverse of ``physical`` before rounding; RGB for a palette and for YBR.
 
         Args:
             physical: (channels, rows, columns).
@@ -78,8 +77,6 @@ class ValueRule:
         values = np.moveaxis(physical if self.mirror is None else self.mirror - physical, 0, -1)
         if self.kind == "rescale":
             return (values - self.intercept) / self.slope
-        if self.kind == "ybr":
-            return values @ _YBR_FROM_RGB.T + _CENTRE
         if self.kind == "lut" and self.table is not None:
             return self.first + _nearest_entry(self.table, values)
         return values

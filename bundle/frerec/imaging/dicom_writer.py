@@ -8,16 +8,18 @@ from io import BytesIO
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.errors import InvalidDicomError
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.tag import BaseTag
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from frerec import __version__
 from frerec.errors import InputError
 from frerec.imaging.dicom_derivation import derive
 from frerec.imaging.dicom_encoding import free_embedded_overlays, put_pixels
+from frerec.imaging.dicom_files import read_dataset, refuse_malformed
+from frerec.imaging.dicom_mending import mend
 from frerec.imaging.provenance import Provenance
 from frerec.imaging.stored_pixels import StoredPixels
-from frerec.imaging.uids import IMPLEMENTATION_CLASS_UID
+from frerec.imaging.uids import IMPLEMENTATION_CLASS_UID, is_valid_uid
 
 # Width in bytes of the value representations that pydicom carries over as bytes without regard to their byte order.
 _WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
@@ -35,42 +37,27 @@ def derived_dicom(pixels: StoredPixels, provenance: Provenance, *, position: int
         A complete DICOM file in Explicit VR Little Endian, and warnings.
 
     Raises:
-        InputError: if the source file is no longer readable.
+        InputError: if the source file is no longer readable, or its header is malformed.
     """
     told: list[str] = []
-    with warnings.catch_warnings():
+    path = pixels.path
+    if not path.is_file():
+        reason = "the source file could be read before but cannot be read now"
+        raise InputError(path, reason, "Keep inputs in place while they are processed")
+    dataset = read_dataset(path)
+    with warnings.catch_warnings(), refuse_malformed(path, dataset):
         # pydicom's own warnings quote values of the header, which may name a patient.
         warnings.simplefilter("ignore")
-        dataset = read_header(pixels)
+        told += mend(dataset, signed=dataset.get("PixelRepresentation") == 1)
+        if dataset.file_meta.TransferSyntaxUID == ExplicitVRBigEndian:
+            _swap_words(dataset)
+        if not is_valid_uid(dataset.get("SOPClassUID")) and int(dataset.get("NumberOfFrames") or 1) > 1:
+            raise InputError(path, "it has several frames but no valid SOP Class UID", "Repair its header")
         if free_embedded_overlays(dataset):
             told.append("an overlay kept in unused bits of the pixels was moved to Overlay Data")
         put_pixels(dataset, pixels)
         derive(dataset, provenance, position=position, warnings=told)
         return dicom_bytes(dataset), told
-
-
-def read_header(pixels: StoredPixels) -> FileDataset:
-    """Read the source object anew, its words in little endian order.
-
-    Args:
-        pixels: names the file.
-
-    Returns:
-        The data set, with its pixels as they are in the file.
-
-    Raises:
-        InputError: if it cannot be read.
-    """
-    try:
-        dataset = pydicom.dcmread(pixels.path, force=True)
-    except (OSError, InvalidDicomError, EOFError) as error:
-        reason = "the source file could be read before but cannot be read now"
-        raise InputError(pixels.path, reason, "Keep inputs in place while they are processed") from error
-    if getattr(dataset, "file_meta", None) is None:
-        dataset.file_meta = FileMetaDataset()
-    if dataset.file_meta.get("TransferSyntaxUID") == "1.2.840.10008.1.2.2":
-        _swap_words(dataset)
-    return dataset
 
 
 def dicom_bytes(dataset: Dataset) -> bytes:
@@ -82,8 +69,8 @@ def dicom_bytes(dataset: Dataset) -> bytes:
     Returns:
         The file.
     """
-    for tag in [tag for tag in dataset if tag.tag.group in (0x0000, 0x0002)]:
-        del dataset[tag.tag]
+    for tag in [tag for tag in map(BaseTag, dataset.keys()) if tag.group in (0x0000, 0x0002)]:
+        del dataset[tag]
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID

@@ -52,15 +52,18 @@ def detect_format(path: Path) -> str:
     problem = problem_of(path)  # opening a named pipe would wait for somebody to write into it
     if problem is not None:
         raise InputError(path, *problem)
-    head = _read_head(path)
+    head, packed = _read_head(path)
     if not head:
         raise InputError(path, "the file is empty", "Fetch it again from where it came")
-    if head[128:132] == b"DICM":
-        return "dicom"
     if _is_nifti(head):
         return "nifti"
     if _is_nifti_pair(head):
         raise InputError(path, "the header of a NIfTI pair (.hdr and .img)", "Convert the pair to one .nii file")
+    if packed:
+        text = f"a gzip file that holds {_content(head)}: of packed files, only NIfTI is read"
+        raise InputError(path, text, "Unpack it (gunzip) and give what comes out")
+    if head[128:132] == b"DICM":
+        return "dicom"
     if head[:4] in (b"\x5c\1\0\0", b"\0\0\1\x5c"):
         raise InputError(path, "the header of an Analyze 7.5 pair (.hdr and .img)", "Convert the pair to one .nii file")
     for magic, name in _PICTURES:
@@ -78,19 +81,31 @@ def detect_format(path: Path) -> str:
     raise InputError(path, "not an image of a kind that is read", f"Leave it out or convert it: {SUPPORTED}")
 
 
-def _read_head(path: Path) -> bytes:
+def _content(head: bytes) -> str:
+    if head[128:132] == b"DICM" or _starts_like_dicom(head):
+        return "a DICOM file"
+    if head[257:262] == b"ustar":
+        return "an archive (tar)"
+    picture = next((name for magic, name in _PICTURES if head.startswith(magic)), None)
+    if picture is not None:
+        return f"a {picture.upper()} picture"
+    return next((name for magic, name in _KNOWN_OTHERS if head.startswith(magic)), "no NIfTI image")
+
+
+def _read_head(path: Path) -> tuple[bytes, bool]:
+    """The first bytes of a file, unpacked where it is a gzip file, and whether it is."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
         if head.startswith(b"\x1f\x8b"):
             with gzip.open(path, "rb") as packed:
-                return packed.read(_HEAD)
+                return packed.read(_HEAD), True
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(path, "the gzip compression is damaged", "Fetch the file again from where it came") from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(path, f"cannot be opened ({reason})", "Check the path and its permissions") from error
-    return head
+    return head, False
 
 
 def _is_nifti(head: bytes) -> bool:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.dataset import Dataset
 
 from frerec.errors import ConfigError, InputError
 from frerec.imaging.dicom_derivation import is_marked_synthetic, is_own_output
+from frerec.imaging.dicom_files import read_dataset, refuse_malformed
 from frerec.imaging.naming import sidecar_path
 from frerec.imaging.nifti_writer import comments
 from frerec.imaging.picture_writer import text_records
@@ -35,7 +34,7 @@ def declared_origin(source: Source) -> tuple[bool, Generator | None]:
     """
     if source.format in ("dicom", "dicom-series"):
         files = [file["path"] for file in source.details.get("files", [])] or [source.path]
-        return any(is_marked_synthetic(_header(Path(file))) for file in files), None
+        return any(_says(Path(file), is_marked_synthetic) for file in files), None
     for record in _records(Path(source.path), source.format):
         if record.get("synthetic") is True:
             return True, _generator(record.get("generator"))
@@ -54,17 +53,16 @@ def was_written_by_us(path: Path, kind: str) -> bool:
     """
     try:
         if kind in ("dicom", "dicom-series", "capture"):
-            return is_own_output(_header(path))
+            return _says(path, is_own_output)
         return any(record.get("software") == SOFTWARE for record in _records(path, kind))
-    except (OSError, InvalidDicomError, ValueError, InputError):
+    except (InputError, OSError, ValueError):
         return False
 
 
-def _header(path: Path) -> pydicom.Dataset:
-    with warnings.catch_warnings():
-        # pydicom's own warnings quote values of the header, which may name a patient.
-        warnings.simplefilter("ignore")
-        return pydicom.dcmread(path, stop_before_pixels=True, force=True)
+def _says(path: Path, mark: Callable[[Dataset], bool]) -> bool:
+    header = read_dataset(path, with_pixels=False)
+    with refuse_malformed(path, header):
+        return mark(header)
 
 
 def _records(path: Path, kind: str) -> Iterable[dict[str, Any]]:
