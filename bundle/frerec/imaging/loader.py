@@ -20,6 +20,7 @@ from frerec.imaging.dicom_series import read_series
 from frerec.imaging.formats import detect_format
 from frerec.imaging.nifti_reader import read_nifti
 from frerec.imaging.picture_reader import read_picture
+from frerec.imaging.quiet import quiet_libraries
 from frerec.imaging.reading import Reading
 from frerec.imaging.source import Source
 
@@ -94,6 +95,7 @@ class LoadMedicalImaged(MapTransform):
         return result
 
 
+@quiet_libraries()
 def read_image(path: Path, channels: int | None = None) -> Reading:
     """Read a file or series folder with the reader for its format.
 

@@ -9,7 +9,7 @@ from frerec.errors import InputError
 from frerec.imaging.dicom_files import read_dataset
 from frerec.imaging.dicom_geometry import plane_of
 from frerec.imaging.formats import detect_format
-from frerec.workflow.quiet import quiet_libraries
+from frerec.imaging.quiet import quiet_libraries
 
 
 def group_series(paths: Sequence[Path]) -> list[list[Path]]:
