@@ -29,6 +29,23 @@ class InputError(FreRecError):
         return type(self), (self.path, self.reason, self.remedy)
 
 
+class OutputError(FreRecError):
+    """An output that could not be written although the run had begun; once that is mended, the same command goes on.
+
+    Args:
+        path: the file or folder.
+        reason: what is wrong with it, in one sentence without a full stop.
+        remedy: what the user can do, in one sentence without a full stop.
+    """
+
+    def __init__(self, path: str | PathLike[str], reason: str, remedy: str) -> None:
+        self.path, self.reason, self.remedy = str(path), reason, remedy
+        super().__init__(f"{self.path}: {reason}. {remedy}.")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), (self.path, self.reason, self.remedy)
+
+
 class ConfigError(FreRecError):
     """A config id or argument whose value cannot be used.
 

@@ -26,14 +26,14 @@ def test_missing_empty_and_imageless_folders(tmp_path: Path) -> None:
     assert f"up to {tmp_path}" in told(check_folders({"dataset_dir": str(tmp_path / "a" / "b")}))
     assert "a file, not a folder" in told(check_folders({"real_dir": str(tmp_path / "file.png")}))
     assert "the folder is empty" in told(check_folders({"synthetic_dir": str(tmp_path / "empty")}))
-    assert "none of its 2 files" in told(check_folders({"recalibrated_dir": str(tmp_path / "text")}))
+    assert "none of its 1 files" in told(check_folders({"recalibrated_dir": str(tmp_path / "text")}))
     assert check_folders({"dataset_dir": None, "real_dir": ""}) == []
 
 
 def test_the_first_readable_image_is_found(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no picture")
     (tmp_path / "b.png").write_bytes(PNG)
-    assert first_image("dataset_dir", tmp_path).path == "b.png"
+    assert first_image("dataset_dir", tmp_path).name == "b.png"
 
 
 def test_datalists(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
@@ -50,46 +51,65 @@ def read_datalist(
     """Read a datalist of images.
 
     Args:
-        datalist: a CSV file with a header, or a JSON file holding a list of objects. ``image`` is needed; ``label``,
-            ``split`` and ``patient`` are used where present; other columns are kept as they are.
+        datalist: a CSV file with a header (commas, semicolons or tabs), or a JSON file holding a list of objects.
+            ``image`` is needed; ``label``, ``split`` and ``patient`` are used where present; other columns are kept.
         root: folder that relative image paths start from; None or empty for the datalist's own folder.
         split: keep only rows of this split; None or empty for all.
 
     Returns:
-        A list of the rows as dicts, ``image`` made absolute, in the order of the file.
+        A list of the rows as dicts, ``image`` made absolute, in the order of the file, equal rows once.
 
     Raises:
-        InputError: the file cannot be read, has no ``image`` column, or names an image that does not exist.
+        InputError: the file cannot be read, has a row without ``image``, names an image that does not exist, or one
+            image in two different rows.
         ConfigError: no row belongs to ``split``.
     """
     path = Path(datalist)
     if not path.is_file():
         raise InputError(path, "no such datalist", "Give a CSV or JSON file with an image column")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        rows: list[dict[str, Any]] = (
-            json.loads(text) if path.suffix.lower() == ".json" else list(csv.DictReader(io.StringIO(text, newline="")))
-        )
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(path, f"not a readable datalist ({error})", "Save it as UTF-8 CSV or JSON") from error
-    named = isinstance(rows, list) and all(
-        isinstance(row, dict) and isinstance(row.get("image"), str) and row["image"] for row in rows
-    )
-    if not rows or not named:
-        raise InputError(path, "not every row names an image", "Give each row an image column with a path")
+    rows = _rows(path)
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict) or not isinstance(row.get("image"), str) or not row["image"].strip():
+            remedy = "Give each row an image column with a path, and a CSV file a header that names it"
+            raise InputError(path, f"row {number} names no image", remedy)
     if split:
         known = sorted({str(row.get("split")) for row in rows})
-        rows = [row for row in rows if row.get("split") == split]
+        rows = [row for row in rows if str(row.get("split")) == str(split)]
         if not rows:
             raise ConfigError("split", split, f"{path} has no such row, only {', '.join(known)}", "Name one of those")
     base = Path(root) if root else path.parent
-    result = []
+    result: dict[str, dict[str, Any]] = {}
     for row in rows:
-        image = base / row["image"]
-        if not image.exists():
-            raise InputError(image, f"named in {path} but not there", "Correct the path or set real_dir to its folder")
-        result.append({**row, "image": str(absolute(image))})
-    return result
+        image = base / row["image"].strip()
+        if "\0" in row["image"] or not image.exists():
+            remedy = "Correct the path, or set the folder that the paths of the datalist start from"
+            raise InputError(image, f"named in {path} but not there", remedy)
+        full = {**row, "image": str(absolute(image))}
+        if result.setdefault(full["image"], full) != full:
+            raise InputError(image, f"named twice in {path}, with different values", "Keep one of the rows")
+    return list(result.values())
+
+
+def _rows(path: Path) -> list[Any]:
+    """The rows of a datalist, whatever is in them."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".json":
+            rows = json.loads(text)
+        else:
+            header = [name.strip().strip('"') for name in re.split("[,;\t]", text.partition("\n")[0])]
+            # spreadsheets of many countries write semicolons
+            separator = next((s for s in ",;\t" if s in text.partition("\n")[0]), ",") if "image" in header else ","
+            reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+            rows = [{str(key).strip(): value for key, value in row.items() if key is not None} for row in reader]
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error, RecursionError) as error:
+        reason = f"not a readable datalist ({type(error).__name__})"
+        raise InputError(path, reason, "Save it as UTF-8 CSV or JSON") from error
+    if not isinstance(rows, list):
+        raise InputError(path, "not a list of rows", "Write a list of objects, each with an image")
+    if not rows:
+        raise InputError(path, "it has no row", "Give each image a row with an image column")
+    return rows
 
 
 def find_images(

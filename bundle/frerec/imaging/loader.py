@@ -23,6 +23,7 @@ from frerec.imaging.label_maps import refuse_label_map
 from frerec.imaging.listing import absolute, problem_of
 from frerec.imaging.nifti_reader import read_nifti
 from frerec.imaging.picture_reader import read_picture
+from frerec.imaging.quiet import quiet_libraries
 from frerec.imaging.reading import Reading
 from frerec.imaging.source import Source
 
@@ -105,6 +106,7 @@ class LoadMedicalImaged(MapTransform):
         return result
 
 
+@quiet_libraries()
 def read_image(place: Path | Sequence[Path], channels: int | None = None, label_maps: str = "refuse") -> Reading:
     """Read a file or series with the reader for its format.
 

@@ -145,7 +145,8 @@ class SaveRecalibrated(Transform):
         return Provenance(
             source_name=source.relative_path,
             source_sha256=source.sha256,
-            settings={**run, **self.settings},
+            # what a component reports of itself counts
+            settings={**run, **{key: value for key, value in self.settings.items() if key not in run}},
             sample=sample,
             weights_sha256=weights_checksum(self.weights_path),
             synthetic=declared or self.synthetic is True,

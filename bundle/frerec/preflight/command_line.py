@@ -1,12 +1,16 @@
-"""Overrides on the command line that override nothing because their id is misspelt."""
+"""Words of the command line that do not do what they say: misspelt ids, stray words, two values for one setting."""
 
 from __future__ import annotations
 
 import difflib
+import inspect
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
+
+from monai.utils.module import locate
 
 from frerec.errors import ConfigError, FreRecError
 
@@ -16,45 +20,137 @@ _OWN = {
     "workflow_name", "workflow_type", "properties_path",
 }  # fmt: skip
 _JSON_FILE = re.compile(r"[^'\"\[\],=\n]+[.]json")
+_SEPARATOR = re.compile(r"#|::")
 
 
-def unknown_ids(argv: Sequence[str]) -> list[FreRecError]:
-    """Find overrides whose id no given config has; MONAI takes them without a word, and they change nothing.
+def wrong_words(argv: Sequence[str]) -> list[FreRecError]:
+    """Find words that MONAI takes without complaint although they do not do what they say.
+
+    These are overrides whose id no given config has, at any depth (they change nothing); words that belong to no id;
+    and an id that is given together with another one that stands for it.
 
     Args:
-        argv: the command line. Only that of ``python -m monai.bundle`` with ``--config_file`` is looked at.
+        argv: the command line. Only that of ``python -m monai.bundle run`` with ``--config_file`` is looked at.
 
     Returns:
-        One error per unknown id, with the most similar one as remedy.
+        One error per word.
     """
-    if not argv or Path(argv[0]).parent.name != "bundle":
+    if len(argv) < 2 or Path(argv[0]).parent.name != "bundle" or argv[1] != "run":
         return []
-    known: set[str] = set()
-    given: list[tuple[str, str]] = []
-    for i, word in enumerate(argv[1:], 1):
-        if not word.startswith("--"):
-            continue
-        name, _, value = word[2:].partition("=")
-        value = value or (argv[i + 1] if i + 1 < len(argv) and not argv[i + 1].startswith("--") else "")
-        if name == "config_file":
-            for path in _JSON_FILE.findall(value):
-                known |= _ids(Path(path.strip()))
-        elif name == "args_file":
-            return []
-        given.append((re.split(r"#|::", name)[0], value))
+    overrides, stray = _as_fire_reads(argv[2:])
+    if "args_file" in overrides:
+        return []
+    configs = [_load(Path(name.strip())) for name in _JSON_FILE.findall(overrides.get("config_file", ""))]
+    keys = [key for config in configs for key in config]
+    known = {_SEPARATOR.split(key)[0] for key in keys}
     if not known:
         return []
+    problems: list[FreRecError] = [
+        ConfigError("run_id", word, "no id stands before it", "Put a value that holds spaces into quotes")
+        for word in stray
+        if word not in known
+    ]
+    for name, value in overrides.items():
+        # an overlay may add what lies below an id of another file
+        if name in _OWN or any(name.startswith(key) for key in keys if _SEPARATOR.search(key)):
+            continue
+        first = _SEPARATOR.split(name)[0]
+        if first not in known:
+            problems.append(_unknown(name, value, first, known))
+            continue
+        misspelt = [_misspelt(config, name, value) for config in configs if first in config]
+        problems += [problem for problem in misspelt[:1] if problem is not None and None not in misspelt]
+    return problems + _contradiction(overrides, configs)
+
+
+def _as_fire_reads(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Overrides with their text, and the words that belong to none, as Python Fire understands them."""
+    overrides: dict[str, str] = {}
+    stray: list[str] = []
+    position = 0
+    while position < len(words):
+        word, after = words[position], (words[position + 1 : position + 2] or ["--"])[0]
+        position += 1
+        name, equals, value = word.lstrip("-").partition("=")
+        name = name.replace("-", "_")
+        if not _is_flag(word):
+            stray.append(word)
+        elif equals:
+            overrides[name] = value
+        elif not _is_flag(after):
+            overrides[name] = after
+            position += 1
+        elif word.startswith("--no"):
+            # Fire's way to say False
+            overrides[name[2:]] = "False"
+        elif word.startswith("--"):
+            overrides[name] = "True"
+        # a single hyphen is mostly that of a folder's name, and the id before it then has no value: see values.py
+    return overrides, stray
+
+
+def _is_flag(word: str) -> bool:
+    return word.startswith("--") or re.match(r"-[a-zA-Z]", word) is not None
+
+
+def _unknown(name: str, value: str, wrong: str, known: Collection[str]) -> ConfigError:
+    close = difflib.get_close_matches(wrong, known, n=1)
+    remedy = f"Did you mean {name.replace(wrong, close[0])}" if close else "Its ids are in docs/reference/config_ids.md"
+    return ConfigError(name, value, "the config has no such id", remedy)
+
+
+def _misspelt(config: Any, name: str, value: str) -> ConfigError | None:
+    """The error for a nested id of which a part does not exist."""
+    for part in _SEPARATOR.split(name):
+        if isinstance(config, list) and part.isdigit() and int(part) < len(config):
+            config = config[int(part)]
+        elif isinstance(config, dict) and part in config:
+            config = config[part]
+        elif isinstance(config, dict) and (part.startswith("_") or part in (names := _arguments(config))):
+            return None
+        elif isinstance(config, dict):
+            return _unknown(name, value, part, {*config, *names})
+        else:
+            # what stands here is given by an expression or another id
+            return _unknown(name, value, part, ()) if isinstance(config, list) else None
+    return None
+
+
+def _arguments(config: dict[str, Any]) -> Collection[str]:
+    """Names of the arguments a component takes beside those its config gives; everything if it takes any name."""
+    target = config.get("_target_")
+    component = locate(target) if isinstance(target, str) and "." in target else None
+    if not callable(component):
+        return _Everything() if target else ()
+    try:
+        parameters = inspect.signature(component).parameters
+    except (TypeError, ValueError):
+        return _Everything()
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return _Everything() if takes_any else parameters.keys()
+
+
+class _Everything(frozenset[str]):
+    def __contains__(self, _name: object) -> bool:
+        return True
+
+
+def _contradiction(overrides: dict[str, str], configs: Sequence[dict[str, Any]]) -> list[FreRecError]:
+    """Ids that are given both by themselves and as one that stands for them among ``displayable_configs``."""
     problems: list[FreRecError] = []
-    for name, value in given:
-        if name not in known and name not in _OWN:
-            close = difflib.get_close_matches(name, known, n=1)
-            remedy = f"Did you mean {close[0]}" if close else "Its ids are in docs/reference/config_ids.md"
-            problems.append(ConfigError(name, value, "the config has no such id", remedy))
+    for name, value in overrides.items():
+        first, *rest = _SEPARATOR.split(name)
+        if first != "displayable_configs" or len(rest) != 1 or overrides.get(rest[0], value) == value:
+            continue
+        if any(config.get(first, {}).get(rest[0]) == f"@{rest[0]}" for config in configs):
+            reason = f"{rest[0]}={overrides[rest[0]]} is given as well, and the two are one setting"
+            problems.append(ConfigError(name, value, reason, "Give one of them"))
     return problems
 
 
-def _ids(path: Path) -> set[str]:
+def _load(path: Path) -> dict[str, Any]:
     try:
-        return set(json.loads(path.read_text(encoding="utf-8")))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return set()
+        return {}
+    return config if isinstance(config, dict) else {}

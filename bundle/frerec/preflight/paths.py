@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from frerec.errors import ConfigError, FreRecError, InputError
 from frerec.imaging.datalist import read_datalist
 from frerec.imaging.formats import detect_format
-from frerec.workflow.items import FolderItem, find_items
+from frerec.workflow.items import is_side_file
 
 INPUT_FOLDERS = ("dataset_dir", "real_dir", "synthetic_dir", "recalibrated_dir")
 
@@ -19,11 +19,12 @@ INPUT_FOLDERS = ("dataset_dir", "real_dir", "synthetic_dir", "recalibrated_dir")
 _PATIENCE = 1000
 
 
-def check_folders(values: Mapping[str, Any]) -> list[FreRecError]:
+def check_folders(values: Mapping[str, Any], mirrors: bool = False) -> list[FreRecError]:
     """Check the input folders and the datalist.
 
     Args:
         values: settings by config id, outputs left out.
+        mirrors: whether all images must lie below ``dataset_dir``.
 
     Returns:
         One error per problem.
@@ -35,19 +36,46 @@ def check_folders(values: Mapping[str, Any]) -> list[FreRecError]:
                 first_image(key, values[key])
             except FreRecError as error:
                 problems.append(error)
-    if values.get("datalist"):
+            except OSError as error:
+                problems.append(ConfigError(key, str(values[key]), f"{error.strerror}", "Check the path"))
+    if not problems and values.get("datalist"):
         root = values.get("real_dir") or values.get("dataset_dir")
+        told = str(values["datalist"])
         try:
-            read_datalist(values["datalist"], root, values.get("split"))
+            rows = read_datalist(values["datalist"], root, values.get("split"))
         except InputError as error:
-            problems.append(ConfigError("datalist", str(values["datalist"]), _inside(error), error.remedy))
+            return [ConfigError("datalist", told, _inside(error), error.remedy)]
         except ConfigError as error:
-            problems.append(error)
+            return [error]
+        outside = next((row["image"] for row in rows if not _is_below(row["image"], root)), None)
+        if mirrors and outside is not None:
+            reason = f"{outside} does not lie in dataset_dir, {root}"
+            problems.append(ConfigError("datalist", told, reason, "Set dataset_dir to a folder that holds all images"))
     return problems
 
 
-def first_image(key: str, folder: str | os.PathLike[str]) -> FolderItem:
-    """The first item of a folder that has the bytes of a known image format.
+def _is_below(path: str, root: Any) -> bool:
+    return root is None or Path(path).is_relative_to(Path(root).resolve())
+
+
+def image_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """The files of a folder that may be images, one by one, so that looking at the first does not list a whole archive.
+
+    Args:
+        folder: searched with its subfolders; hidden files and those that do not claim to be images are passed over.
+
+    Yields:
+        Files, those of a folder in order of name before those of its subfolders.
+    """
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and not is_side_file(name):
+                yield Path(place) / name
+
+
+def first_image(key: str, folder: str | os.PathLike[str]) -> Path:
+    """The first file of a folder that has the bytes of a known image format.
 
     Args:
         key: the folder's config id.
@@ -64,19 +92,31 @@ def first_image(key: str, folder: str | os.PathLike[str]) -> FolderItem:
         raise ConfigError(key, told, "a file, not a folder", "Give the folder it is in")
     if not os.access(path, os.R_OK | os.X_OK):
         raise ConfigError(key, told, "may not be read", "Check its permissions")
-    items = find_items(path)
-    if not items:
+    count = 0
+    for file in islice(image_files(path), _PATIENCE):
+        if is_image(file):
+            return file
+        count += 1
+    if count == _PATIENCE:
+        reason = f"none of the first {count} files is a readable image"
+    elif count:
+        reason = f"none of its {count} files is a readable image"
+    elif any(names for _place, _folders, names in os.walk(path)):
+        reason = "none of its files is an image"
+    else:
         raise ConfigError(key, told, "the folder is empty", "Point to a folder that holds images")
-    for item in islice((item for item in items if not item.is_side_file), _PATIENCE):
-        try:
-            detect_format(Path(item.files[0]))
-        except InputError:
-            continue
-        return item
-    raise ConfigError(
-        key, told, f"none of its {len(items)} files is a readable image",
-        "Point to a folder with DICOM, NIfTI, PNG, TIFF, JPEG or BMP files",
-    )  # fmt: skip
+    raise ConfigError(key, told, reason, "Point to a folder with DICOM, NIfTI, PNG, TIFF, JPEG or BMP files")
+
+
+def is_image(file: Path) -> bool:
+    """Whether a file has the bytes of a known image format; whatever else is wrong with it is the run's to tell."""
+    try:
+        detect_format(file)
+    except InputError:
+        return False
+    except Exception:
+        return True
+    return True
 
 
 def check_outputs(outputs: Mapping[str, Any], values: Mapping[str, Any], mirrors: bool) -> list[FreRecError]:
@@ -98,8 +138,12 @@ def check_outputs(outputs: Mapping[str, Any], values: Mapping[str, Any], mirrors
             problems.append(ConfigError(key, told, f"{folder} is a file, not a folder", "Choose another name"))
             continue
         existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-        if not os.access(existing, os.W_OK | os.X_OK):
+        if not existing.is_dir():
+            problems.append(ConfigError(key, told, f"{existing} is a file, not a folder", "Choose another place"))
+        elif not os.access(existing, os.W_OK | os.X_OK):
             problems.append(ConfigError(key, told, f"{existing} may not be written to", "Choose another place"))
+        elif not key.endswith("_dir") and path.is_dir():
+            problems.append(ConfigError(key, told, "a folder, not a file", "Give the name of a file in it"))
         for name in INPUT_FOLDERS:
             if key.endswith("_dir") and values.get(name) and name not in outputs:
                 problems += _check_overlap(key, folder, name, Path(values[name]).absolute(), mirrors)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from numbers import Real
+from os import PathLike
 from typing import Any
 
 import torch
@@ -13,8 +15,11 @@ from frerec.imaging.label_maps import CHOICES as LABEL_MAPS
 from frerec.imaging.naming import OUTPUT_FORMATS
 from frerec.imaging.provenance import Generator
 from frerec.imaging.ranges import RULES as RULES_OF_RANGE
+from frerec.rhm.losses import AMPLITUDE_KINDS
 from frerec.rhm.presets import PRESETS
 from frerec.shr.array import MODES, SAMPLINGS
+from frerec.shr.bank_builder import PIXEL_SCALE
+from frerec.shr.bank_info import KINDS
 from frerec.shr.retrieval import METHODS
 
 
@@ -45,6 +50,28 @@ def _one_of(choices: Sequence[Any]) -> Callable[[Any], str | None]:
     return judge
 
 
+def _above(low: float, included: bool = False) -> Callable[[Any], str | None]:
+    def judge(value: Any) -> str | None:
+        if not isinstance(value, Real) or isinstance(value, bool):
+            return "not a number"
+        good = low < float(value) < math.inf or (included and float(value) == low)
+        return None if good else f"not a number {'from' if included else 'above'} {low:g}" + " on" * included
+
+    return judge
+
+
+def _list(value: Any) -> str | None:
+    # a text would be taken for the list of its letters
+    good = isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 0
+    return None if good else "not a list"
+
+
+def _size(value: Any) -> str | None:
+    sides = [value] if isinstance(value, int) else value
+    good = _list(sides) is None and len(sides) <= 3 and all(_whole(1)(side) is None for side in sides)
+    return None if good else "not the sides of an image"
+
+
 def _boolean(value: Any) -> str | None:
     # `--overwrite true` arrives as the text "true", and the text "false" would count as yes
     return None if isinstance(value, bool) else "not a truth value"
@@ -52,6 +79,9 @@ def _boolean(value: Any) -> str | None:
 
 _POSITIVE = "Use 1 or more"
 _SWITCH = "Write True or False, with a capital letter"
+_RATE = "Use a number above 0, such as 0.001"
+_WEIGHT = "Use 0 (leave it out) or more"
+_NAMES = """Write it as "['one','two']\""""
 
 #: For each id: what is wrong with a value (None if nothing), and the remedy.
 RULES: dict[str, tuple[Callable[[Any], str | None], str]] = {
@@ -78,6 +108,42 @@ RULES: dict[str, tuple[Callable[[Any], str | None], str]] = {
     "start": (_between(0.01, 1), "Use the share of the chain the generator was trained with, such as 0.5"),
     "steps": (_whole(1), _POSITIVE),
     "synthetic": (_one_of((True, False, "auto")), "Write True, False or auto"),
+    "append": (_boolean, _SWITCH),
+    "count": (_whole(1), "Use the number of images to make"),
+    "guidance": (_above(0, included=True), "Use 1 for the distribution the generator learnt, more for clearer classes"),
+    "temperature": (_above(0, included=True), "Use 0 (none) or more"),
+    "features_size": (_whole(16), "Use 16 or more pixels"),
+    "features_epochs": (_whole(0), _WEIGHT),
+    "features_channels": (_whole(1), "Use 1 for gray and 3 for colour images"),
+    "cnn_epochs": (_whole(0), _WEIGHT),
+    "cnn_images": (_whole(0), _WEIGHT),
+    "examples": (_whole(0), _WEIGHT),
+    "n_rings": (_whole(1), _POSITIVE),
+    "bootstrap_draws": (_whole(1), _POSITIVE),
+    "draws": (_whole(1), _POSITIVE),
+    "num_seeds": (_whole(1), "Use 1 or more, better 5"),
+    "num_threads": (_whole(1), _POSITIVE),
+    "max_steps": (_whole(1), _POSITIVE),
+    "validations": (_whole(1), _POSITIVE),
+    "val_interval": (_whole(1), _POSITIVE),
+    "autoencoder_epochs": (_whole(1), _POSITIVE),
+    "flow_batch_size": (_whole(1), _POSITIVE),
+    "learning_rate": (_above(0), _RATE),
+    "flow_learning_rate": (_above(0), _RATE),
+    "max_grad_norm": (_above(0), "Use a number above 0, such as 0.5"),
+    "weight_decay": (_above(0, included=True), _WEIGHT),
+    "spectral_weight": (_above(0, included=True), _WEIGHT),
+    "adversarial_weight": (_above(0, included=True), _WEIGHT),
+    "image_size": (_size, """Write it as "[128,128]\""""),
+    "crop_size": (_size, """Write it as "[128,128]\""""),
+    "strengths": (_list, 'Write it as "[0.05,1.0]"'),
+    "mask_ratios": (_list, 'Write it as "[0.15,0.25]"'),
+    "label_fractions": (_list, 'Write it as "[0.25,1.0]"'),
+    "class_names": (_list, _NAMES),
+    "classes": (_list, _NAMES),
+    "arm_names": (_list, _NAMES),
+    "reference_arms": (_list, _NAMES),
+    "classifiers": (_list, _NAMES),
 }
 
 #: For each id that takes a name: the names there are.
@@ -90,7 +156,33 @@ NAMES: dict[str, Collection[str]] = {
     "label_maps": LABEL_MAPS,
     "output_format": OUTPUT_FORMATS,
     "generator_type": ("latent_flow", "pixel_diffusion"),
+    "kind": KINDS,
+    "pixel_dtype": tuple(PIXEL_SCALE),
+    "pixel_loss": ("l1", "mse"),
+    "spectral_loss": ("none", "complex", *AMPLITUDE_KINDS),
 }
+
+
+#: Ids of numbers for which None has a meaning.
+MAY_BE_NONE = ("bands", "channels", "n_rings", "image_size", "learning_rate", "features_channels", "classes")
+
+
+def is_path(key: str) -> bool:
+    """Whether a config id names a file or folder."""
+    return key.endswith(("_dir", "_path", "datalist"))
+
+
+def _check_path(key: str, value: Any) -> ConfigError | None:
+    """A path that Python Fire, which reads the command line, took for something else."""
+    if value is None or isinstance(value, PathLike):
+        return None
+    if isinstance(value, str):
+        return None if "\0" not in value else ConfigError(key, value, "no path can hold a null byte", "Check the path")
+    if isinstance(value, bool):
+        remedy = f"Write the path after --{key}; one that begins with a hyphen as ./-name"
+        return ConfigError(key, value, "no path was given", remedy)
+    reason = f"it was read as a {type(value).__name__}, not as a path"
+    return ConfigError(key, value, reason, "Write a name that looks like a number or a list as ./name")
 
 
 def check_values(required: Sequence[str], values: Mapping[str, Any]) -> list[FreRecError]:
@@ -108,9 +200,12 @@ def check_values(required: Sequence[str], values: Mapping[str, Any]) -> list[Fre
         for key in required
         if values.get(key) in (None, "")
     ]
+    problems += [problem for key, value in values.items() if is_path(key) and (problem := _check_path(key, value))]
     for key, (judge, remedy) in RULES.items():
         value = values.get(key)
-        reason = None if value is None else judge(value)
+        if value is None and (key not in values or key in MAY_BE_NONE):
+            continue
+        reason = judge(value)
         if reason:
             problems.append(ConfigError(key, value, reason, remedy))
     for key, names in NAMES.items():

@@ -50,6 +50,10 @@ class StatisticalHighFrequencyReplacementd(MapTransform):
             bank, mask_ratio, top_k, bands, strength, mode, sampling, method, seed
         )
 
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides the result beside the image, by config id."""
+        return self.replace.settings()
+
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return a copy of ``data`` with the images replaced and their meta completed."""
         result = dict(data)
@@ -83,6 +87,10 @@ class ImposeProfiled(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.reference_key = reference_key
         self.impose = ImposeProfile(mask_ratio, bands, spatial_dims)
+
+    def settings(self) -> dict[str, Any]:
+        """That the profile is imposed; with which one, the replacement before it decides."""
+        return {"impose_profile": True}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return a copy of ``data`` with the profile imposed on ``keys``."""

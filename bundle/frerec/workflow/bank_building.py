@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from frerec.errors import ConfigError, FreRecError
 from frerec.imaging.datalist import read_datalist
+from frerec.imaging.quiet import quiet_libraries
 from frerec.imaging.source import Source
 from frerec.shr.bank import ReferenceBank
 from frerec.shr.bank_builder import BankBuilder
@@ -21,7 +22,6 @@ from frerec.shr.statistics import content_hash
 from frerec.workflow.folder import FolderDataset, LoadedItem
 from frerec.workflow.items import FolderItem, find_items
 from frerec.workflow.outcome import DONE, FAILED, IGNORED, SKIPPED, UNCHANGED, exit_code, explain
-from frerec.workflow.quiet import quiet_libraries
 
 
 class ReferenceDataset(FolderDataset):

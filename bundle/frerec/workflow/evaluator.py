@@ -15,13 +15,14 @@ from monai.engines import IterationEvents, SupervisedEvaluator
 from monai.inferers import Inferer
 from monai.utils import CommonKeys
 
-from frerec.errors import FreRecError
+from frerec.errors import FreRecError, OutputError
 from frerec.imaging.provenance import plain
+from frerec.imaging.quiet import quiet_libraries
 from frerec.imaging.reading import file_sha256
 from frerec.imaging.source import Source
+from frerec.workflow.failure import told
 from frerec.workflow.folder import LoadedItem
-from frerec.workflow.outcome import DONE, FAILED, Outcome, explain
-from frerec.workflow.quiet import quiet_libraries
+from frerec.workflow.outcome import DONE, FAILED, Outcome, disk_error
 
 
 class FolderEvaluator(SupervisedEvaluator):
@@ -84,6 +85,9 @@ class FolderEvaluator(SupervisedEvaluator):
 
         Returns:
             The outcome of every item, in order; also kept as ``state.output``.
+
+        Raises:
+            OutputError: the disk takes nothing more.
         """
         waiting = [loaded for loaded in batch if loaded.outcome is None]
         predictions: dict[int, torch.Tensor] = {}
@@ -129,6 +133,11 @@ class FolderEvaluator(SupervisedEvaluator):
             data = self.saver(data)
             loaded.finish(DONE, outputs=self._outputs(data), **_told(data[CommonKeys.IMAGE]))
         except Exception as error:
+            full = disk_error(error)
+            if full is not None:
+                # every further output would fail alike
+                remedy = "Make room, or choose another output_dir, and run the same command again"
+                raise OutputError(self.output_dir, f"the system refused: {full.strerror}", remedy) from error
             self._fail(loaded, error)
 
     def _outputs(self, data: dict[Any, Any]) -> list[dict[str, str]]:
@@ -139,7 +148,7 @@ class FolderEvaluator(SupervisedEvaluator):
 
     def _fail(self, loaded: LoadedItem, error: Exception) -> None:
         # the input was readable, so whatever the error says, a rerun is to try again
-        reason, remedy = explain(error)
+        reason, remedy = told(error)
         loaded.finish(FAILED, reason=reason, remedy=remedy)
 
 

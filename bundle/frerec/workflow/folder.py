@@ -10,10 +10,11 @@ from typing import Any
 
 from monai.data import Dataset
 
+from frerec.imaging.quiet import quiet_libraries
+from frerec.workflow.failure import told
 from frerec.workflow.items import FolderItem, find_items
 from frerec.workflow.manifest import Manifest
-from frerec.workflow.outcome import FAILED, IGNORED, SKIPPED, UNCHANGED, Outcome, explain, is_input_error
-from frerec.workflow.quiet import quiet_libraries
+from frerec.workflow.outcome import FAILED, IGNORED, SKIPPED, UNCHANGED, Outcome, is_input_error
 
 
 @dataclass
@@ -44,7 +45,7 @@ class LoadedItem:
 
     def fail(self, error: BaseException) -> Outcome:
         """Make the item's outcome from an error: skipped if the input is to blame, else failed."""
-        reason, remedy = explain(error)
+        reason, remedy = told(error)
         return self.finish(SKIPPED if is_input_error(error) else FAILED, reason=reason, remedy=remedy)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from ignite.engine import Engine, Events
 from tqdm import tqdm
 
+from frerec.errors import OutputError
 from frerec.shr.familiarity import FOREIGNER, UNUSUAL
 from frerec.text import printable
 from frerec.workflow.manifest import Manifest
@@ -49,13 +52,32 @@ class ManifestHandler:
         self.manifest.open()
 
     def iteration_completed(self, engine: Engine) -> None:
-        """Append the batch's outcomes; unchanged items keep the line they have."""
-        for outcome in _outcomes(engine):
-            self.manifest.append(outcome)
+        """Append the batch's outcomes; unchanged items keep the line they have.
+
+        Raises:
+            OutputError: the manifest cannot be written any more, or is gone.
+        """
+        with self._writing():
+            for outcome in _outcomes(engine):
+                self.manifest.append(outcome)
+            if not self.manifest.path.exists() and any(o.status != UNCHANGED for o in _outcomes(engine)):
+                reason = "it was moved or deleted while the run wrote into it"
+                raise OutputError(self.manifest.output_dir, reason, "Run the same command again for what is missing")
 
     def completed(self, _engine: Engine) -> None:
         """Bring the manifest into its final order and unlock the folder."""
-        self.manifest.close()
+        with self._writing():
+            self.manifest.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.manifest.abandon()
+            reason = f"the manifest cannot be written: {error.strerror or type(error).__name__}"
+            remedy = "Check the disk, then run the same command again: what is done stays done"
+            raise OutputError(self.manifest.path, reason, remedy) from error
 
 
 class RunReport:

@@ -13,8 +13,8 @@ from frerec.errors import InputError
 from frerec.imaging.datalist import read_datalist
 from frerec.imaging.dicom_grouping import FileGroup, group_files
 from frerec.imaging.listing import Found, Problem, absolute, find_files, problem_of
+from frerec.imaging.quiet import quiet_libraries
 from frerec.imaging.reading import file_sha256
-from frerec.workflow.quiet import quiet_libraries
 
 #: Endings of files that lie beside images and are none; they are named in the manifest and otherwise left alone.
 SIDE_SUFFIXES = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import traceback
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from frerec.errors import ConfigError, FreRecError, InputError
+from frerec.errors import ConfigError, FreRecError, InputError, OutputError
 from frerec.text import printable
 
 #: Written and checked.
@@ -31,6 +32,7 @@ EXIT_OK = 0
 EXIT_SOME_FAILED = 1
 EXIT_NOTHING_DONE = 2
 EXIT_PREFLIGHT = 3
+EXIT_BROKE_OFF = 4
 
 
 @dataclass
@@ -66,6 +68,10 @@ class Outcome:
         return printable(f"{self.status}: {self.path}: {self.reason}. {self.remedy}.")
 
 
+#: What the system says when a disk takes nothing more: every further output would fail too.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
 def explain(error: BaseException) -> tuple[str, str]:
     """Put an error into words that can be shown and logged.
 
@@ -79,9 +85,23 @@ def explain(error: BaseException) -> tuple[str, str]:
     Returns:
         ``(reason, remedy)``, each one sentence without a full stop.
     """
-    chain = _causes(error)
+    known = _known(error)
+    if known is not None:
+        return known
+    last = causes(error)[-1]
+    return f"{type(last).__name__} at {_place(last)}", "Please report this as a fault, with this line"
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether an error is none that a user could mend: a fault of this software."""
+    return _known(error) is None
+
+
+def _known(error: BaseException) -> tuple[str, str] | None:
+    """The words for an error whose cause is understood."""
+    chain = causes(error)
     for cause in chain:
-        if isinstance(cause, InputError):
+        if isinstance(cause, InputError | OutputError):
             return cause.reason, cause.remedy
         if isinstance(cause, ConfigError):
             return f"{cause.config_id}={cause.value!r}: {cause.reason}", cause.remedy
@@ -94,15 +114,21 @@ def explain(error: BaseException) -> tuple[str, str]:
     last = chain[-1]
     if isinstance(last, OSError) and last.errno is not None:
         return f"the system refused: {os.strerror(last.errno)}", "Check the disk and the permissions, then run again"
-    return f"{type(last).__name__} at {_place(last)}", "Please report this as a fault, with this line"
+    return None
+
+
+def disk_error(error: BaseException) -> OSError | None:
+    """The error in the chain of causes that says the disk takes nothing more (:data:`DISK_ERRORS`)."""
+    return next((e for e in causes(error) if isinstance(e, OSError) and e.errno in DISK_ERRORS), None)
 
 
 def is_input_error(error: BaseException) -> bool:
     """Whether the input itself is to blame, by an :class:`~frerec.errors.InputError` in the chain of causes."""
-    return any(isinstance(cause, InputError) for cause in _causes(error))
+    return any(isinstance(cause, InputError) for cause in causes(error))
 
 
-def _causes(error: BaseException) -> list[BaseException]:
+def causes(error: BaseException) -> list[BaseException]:
+    """An error and what led to it, outermost first."""
     chain: list[BaseException] = []
     current: BaseException | None = error
     while current is not None and current not in chain:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from frerec.errors import FreRecError
 from frerec.preflight.artefacts import check_bank, check_weights
-from frerec.preflight.command_line import unknown_ids
+from frerec.preflight.command_line import wrong_words
 from frerec.preflight.images import check_images
 from frerec.preflight.paths import INPUT_FOLDERS, check_folders, check_outputs
 from frerec.preflight.values import check_values
+from frerec.workflow.failure import name_run
 from frerec.workflow.outcome import EXIT_PREFLIGHT
-from frerec.workflow.quiet import quiet_libraries
 
 
 class PreflightError(SystemExit):
@@ -50,11 +52,19 @@ def check(
     Raises:
         PreflightError: after printing one line per problem to standard error.
     """
-    problems = [*unknown_ids(sys.argv), *find_problems(required, outputs, mirrors, **values)]
+    name_run(workflow, None)
+    problems = [*wrong_words(sys.argv), *find_problems(required, outputs, mirrors, **values)]
     if not problems:
+        name_run(workflow, _log_folder({key: values[key] for key in outputs}))
         return
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    print(f"{workflow} cannot start: {count}", *(f"- {p}" for p in problems), sep="\n", file=sys.stderr, flush=True)
+    # of the processes of a distributed run, which all find the same, one speaks; each has a device of its own
+    if int(os.environ.get("RANK", "0")) > 0:
+        told = [problem for problem in problems if getattr(problem, "config_id", None) == "device"]
+    else:
+        told = problems
+    if told:
+        count = "1 problem" if len(told) == 1 else f"{len(told)} problems"
+        print(f"{workflow} cannot start: {count}", *(f"- {p}" for p in told), sep="\n", file=sys.stderr, flush=True)
     raise PreflightError(problems)
 
 
@@ -73,18 +83,27 @@ def find_problems(
         One error for each problem; empty if the workflow can start. Checks that a found problem makes pointless (the
         channels of a bank that cannot be opened) are left out.
     """
-    problems: list[FreRecError] = check_values(required, values)
-    problems += check_folders(_without(values, outputs))
-    problems += check_outputs({key: values[key] for key in outputs if values.get(key)}, values, mirrors)
-    wrong = {getattr(problem, "config_id", None) for problem in problems}
-    sound = {key: value for key, value in values.items() if key not in wrong}
-    reads = _without(sound, outputs)
+    needed = [*required, *(key for key in outputs if key in values and key not in required)]
+    problems: list[FreRecError] = check_values(needed, values)
+    sound = _without(values, _ids(problems))
+    problems += check_folders(_without(sound, outputs), mirrors)
+    problems += check_outputs({key: sound[key] for key in outputs if sound.get(key)}, sound, mirrors)
+    wrong = _ids(problems)
+    reads = _without(_without(values, wrong), outputs)
     problems += check_bank(reads) + check_weights(reads)
     if not wrong & set(INPUT_FOLDERS):
-        with quiet_libraries():
-            problems += check_images(reads)
+        problems += check_images(reads)
     return problems
 
 
-def _without(values: Mapping[str, Any], ids: Sequence[str]) -> dict[str, Any]:
+def _log_folder(outputs: Mapping[str, Any]) -> Path | None:
+    folders = [Path(value) if key.endswith("_dir") else Path(value).parent for key, value in outputs.items() if value]
+    return folders[0] if folders else None
+
+
+def _ids(problems: Sequence[FreRecError]) -> set[str]:
+    return {getattr(problem, "config_id", "") for problem in problems}
+
+
+def _without(values: Mapping[str, Any], ids: Collection[str]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in ids}

@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from frerec.workflow.quiet import quiet_libraries
+from frerec.imaging.quiet import quiet_libraries
 
 
 def test_nothing_is_heard_inside_and_everything_outside(caplog: pytest.LogCaptureFixture) -> None:
