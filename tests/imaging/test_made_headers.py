@@ -24,7 +24,7 @@ from frerec.imaging.loader import LoadMedicalImage, read_image
 
 Run = Callable[..., dict[str, Any]]
 FEW = settings(
-    max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 RNG = np.random.default_rng(21)
 NOISE = RNG.integers(0, 256, (12, 14), dtype=np.uint8)

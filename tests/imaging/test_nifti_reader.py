@@ -135,3 +135,93 @@ def test_a_pair_of_files_is_refused_with_the_way_out(tmp_path):
     nib.save(nib.Nifti1Pair(np.arange(12, dtype=np.int16).reshape(3, 4), np.eye(4)), tmp_path / "a.hdr")
     with pytest.raises(InputError, match=r"Convert the pair to one \.nii file"):
         LOAD(tmp_path / "a.hdr")
+
+
+def made(path, stored, tail=b"", **fields):
+    """A NIfTI-1 file whose header says what it is told to say."""
+    header = nib.Nifti1Header()
+    header.set_data_dtype(stored.dtype)
+    header.set_data_shape(stored.shape)
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    for name, value in fields.items():
+        header[name] = value
+    data = header.binaryblock + b"\0\0\0\0" + stored.tobytes(order="F") + tail
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+STEPS = np.arange(60, dtype="<i2").reshape(3, 4, 5)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"dim": [3, 32000, 32000, 32000, 1, 1, 1, 1]}, "its header promises 65536000000352 bytes"),
+        ({"dim": [3, 3, -4, 5, 1, 1, 1, 1]}, "damaged: its header states the size 3 x -4 x 5"),
+        ({"dim": [3, 3, 0, 5, 1, 1, 1, 1]}, r"zero-size image \(3 x 0 x 5\)"),
+        ({"vox_offset": 8}, "the voxels begin at byte 8, which is inside the header"),
+        ({"vox_offset": np.nan}, "the voxels begin at byte nan"),
+        ({"intent_code": 3006}, "a CIFTI file"),
+        ({"datatype": 1}, "voxels of 1 bit"),
+        ({"datatype": 1536}, "floating point voxels of 128 bits"),
+        ({"datatype": 2304}, "RGBA32"),
+        ({"datatype": 77}, r"voxels of unknown type \(datatype 77\)"),
+        ({"scl_slope": 1, "scl_inter": np.inf}, "its scl_inter inf is unusable"),
+    ],
+)
+def test_reasons_are_true(tmp_path, name, fields, reason):
+    with pytest.raises(InputError, match=reason):
+        LOAD(made(tmp_path / name, STEPS, **fields))
+
+
+def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path):
+    path = tmp_path / "a.nii.gz"
+    header = nib.Nifti1Header()
+    header.set_data_shape((2000, 2000, 300))
+    header.set_data_dtype(np.uint8)
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    path.write_bytes(gzip.compress(header.binaryblock + bytes(3_000_000)))
+    with pytest.raises(InputError, match=r"promises 1200000352 bytes|unpack from"):
+        LOAD(path)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"pixdim": [1, np.nan, -2, 0, 0, 0, 0, 0]},
+        {"qform_code": 1, "quatern_b": 3.0, "quatern_c": 5.0, "pixdim": [1, 1, -2, 1, 0, 0, 0, 0]},
+        {"sform_code": 1, "srow_x": [np.nan] * 4, "pixdim": [1, 1, 2, 1, 0, 0, 0, 0]},
+        {"sform_code": 1, "srow_x": [0] * 4, "pixdim": [1, 1, 2, 1, 0, 0, 0, 0]},
+    ],
+)
+def test_unusable_geometry_gives_way_to_voxel_sizes(tmp_path, fields):
+    image = LOAD(made(tmp_path / "a.nii", STEPS, **fields))
+    assert image.meta["spacing"].tolist() == [2, 1, 1]
+    assert source_of(image).warnings == ["its affine is not invertible; voxel sizes of the header are used instead"]
+    assert to_stored(image.numpy(), source_of(image))[0].array.tobytes() == STEPS.tobytes()
+
+
+def test_cifti_of_other_libraries(tmp_path):
+    brain = nib.cifti2.BrainModelAxis.from_mask(np.ones((3, 4, 5), bool), affine=np.eye(4))
+    series = nib.cifti2.SeriesAxis(0, 1, 3)
+    values = np.random.default_rng(0).random((3, 60)).astype("f4")
+    nib.save(nib.Cifti2Image(values, (series, brain)), tmp_path / "a.dtseries.nii")
+    with pytest.raises(InputError, match=r"a CIFTI file.*wb_command -cifti-separate"):
+        LOAD(tmp_path / "a.dtseries.nii")
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        (bytes(nib.AnalyzeHeader().binaryblock), "Analyze 7.5 pair"),
+        (nib.AnalyzeHeader(endianness=">").binaryblock, "Analyze 7.5 pair"),
+        (nib.MGHImage(STEPS.astype("f4"), np.eye(4)).to_bytes(), "an MGH volume of FreeSurfer"),
+        (nib.GiftiImage().to_bytes(), "a GIFTI surface"),
+        (b"\ntype = string-attribute\nname = DATASET_NAME\n", "an AFNI pair"),
+    ],
+)
+def test_other_volumes_are_named(tmp_path, head, reason):
+    (tmp_path / "a").write_bytes(head)
+    with pytest.raises(InputError, match=reason):
+        LOAD(tmp_path / "a")

@@ -112,3 +112,22 @@ def test_the_provenance_is_inside_and_earlier_notes_stay(tmp_path: Path) -> None
     assert earlier == "earlier"
     assert json.loads(own.removeprefix("FreRec")) == {"software": "FreRec", "x": 1}
     assert nib.load(tmp_path / "w.nii").shape == (7, 6, 5)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_extensions_of_any_code_come_back_as_they_are(tmp_path: Path, recalibrate: Run, order: str) -> None:
+    path = volume(tmp_path / "in" / "v.nii", f"{order}i2")
+    data, endian = path.read_bytes(), "little" if order == "<" else "big"
+    # DICOM (2) that is none, a code of nobody, and rubbish where a third one would be.
+    notes = [(2, b"no DICOM".ljust(24, b"\xfe")), (40, bytes(range(8)))]
+    raw = b"".join((len(text) + 8).to_bytes(4, endian) + code.to_bytes(4, endian) + text for code, text in notes)
+    rubbish = (77_777).to_bytes(4, endian) + b"\1" * 12
+    header = nib.Nifti1Header(data[:348], check=False)
+    header["vox_offset"] = 352 + len(raw) + len(rubbish)
+    path.write_bytes(header.binaryblock + b"\1\0\0\0" + raw + rubbish + data[352:])
+    item = recalibrate(path, tmp_path / "in", tmp_path / "out")
+    out = (tmp_path / "out" / "v.nii").read_bytes()
+    assert out[352 : 352 + len(raw)] == raw
+    assert "damaged and not kept" in item["image"].meta["frerec"]["source"]["details"]
+    assert json.loads(comments(tmp_path / "out" / "v.nii")[-1].removeprefix("FreRec"))["source"]["name"] == "v.nii"
+    assert np.array_equal(nib.load(tmp_path / "out" / "v.nii").get_fdata(), item["pred"][0].numpy().swapaxes(0, 1))

@@ -66,7 +66,7 @@ def refuse_label_map(path: Path, array: npt.NDArray[np.float32], details: Mappin
 
 def _labels(array: npt.NDArray[np.float32], palette: bool) -> str | None:
     indices, count = _indexed(array)
-    if count == 0:
+    if count == 0 or _low_contrast(array, count):
         return None
     compact, jump = _regions(indices, count)
     colours = array.shape[0] > 1
@@ -82,6 +82,12 @@ def _labels(array: npt.NDArray[np.float32], palette: bool) -> str | None:
         found = compact >= 0.7 and jump >= (count + 1) / 5
     kind = "colours" if colours else "values"
     return f"only {count} different {kind}, in closed regions" if found else None
+
+
+def _low_contrast(array: npt.NDArray[np.float32], count: int) -> bool:
+    # Neighbouring levels far from zero, such as 90 to 97: names are counted from zero or one, or have gaps.
+    low, high = float(array.min()), float(array.max())
+    return array.shape[0] == 1 and (low >= 2 or low < -1) and low.is_integer() and high - low == count - 1
 
 
 def _soft_mask(array: npt.NDArray[np.float32]) -> str | None:

@@ -79,7 +79,8 @@ def restore_nifti(path: Path, array: npt.NDArray[np.float32], scale: float, widt
     new = np.swapaxes(array[0], 0, 1).reshape(stored.shape)
     old = _scale(stored, slope, intercept)
     changed = changed_voxels(new, old.astype(np.float32), scale)
-    wanted = (new.astype(np.float64) - intercept) / slope
+    # Only where it is used: an odd scaling may have no inverse in double precision for the others.
+    wanted = np.where(changed, (new.astype(np.float64) - intercept) / slope, 0.0)
     clipped = 0
     if stored.dtype.kind in "iu":
         limits = np.iinfo(stored.dtype)

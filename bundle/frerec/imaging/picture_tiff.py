@@ -49,6 +49,10 @@ def open_tiff(path: Path) -> Picture:
             return _noted(_by_pillow(path, page, inverted), notes)
         if int(page.planarconfig) == 2 and page.samplesperpixel > 1:
             values = np.moveaxis(values, 0, -1)
+        size = (page.imagelength, page.imagewidth, page.samplesperpixel)
+        if values.shape != (size if size[2] > 1 else size[:2]):
+            text = f"damaged: its tags state {' x '.join(map(str, size))}, its pixels {' x '.join(map(str, values.shape))}"
+            raise InputError(path, text, "Fetch or export it again")
         values = values.astype(values.dtype.newbyteorder("="))
         picture = split(values, photometric, notes, inverted=inverted)
         return _turned(picture) if inverted else picture

@@ -149,7 +149,7 @@ def _tiff_bytes(pixels: StoredPixels, record: Mapping[str, Any]) -> bytes:
         photometric = "rgb" if samples >= 3 and not (as_it_was and page.photometric.name == "MINISBLACK") else gray
         extra = [int(kind) for kind in page.extrasamples] if as_it_was else []
     count = samples - (3 if photometric == "rgb" else 1)
-    if len(extra) != count:
+    if len(extra) != count or not set(extra) <= {0, 1, 2}:
         # Alpha that came from elsewhere (a palette) or was not described.
         extra = [2] * count if samples in (2, 4) else [0] * count
     buffer = BytesIO()
