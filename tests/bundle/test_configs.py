@@ -84,6 +84,12 @@ def test_starts_with_the_preamble(name: str) -> None:
     assert config["run"]
 
 
+@pytest.mark.parametrize("name", sorted(CONFIGS.keys() - {"metadata"}))
+def test_freed_memory_is_kept_before_anything_is_computed(name: str) -> None:
+    if "initialize" in CONFIGS[name]:
+        assert CONFIGS[name]["initialize"][1]["_target_"] == "frerec.workflow.memory.keep_freed_memory"
+
+
 @pytest.mark.parametrize("name", sorted(CONFIGS))
 def test_no_component_is_built_before_the_package_is_on_the_path(name: str) -> None:
     assert list(uncovered(CONFIGS[name], name)) == []
