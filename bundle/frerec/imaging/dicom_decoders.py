@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy.typing as npt
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, RLELossless
 
 from frerec.errors import InputError
 
@@ -21,6 +21,8 @@ except ImportError:  # pydicom 2.4
 
 # JPEG baseline and extended, the sequential processes.
 _SEQUENTIAL = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
+# pydicom decodes run lengths itself; the package that is faster at it panics on damaged data, past every handler.
+_OWN = "pydicom"
 _START, _SCAN = b"\xff\xd8", 0xFFDA
 
 _INSTALL = "Install the decoder packages that frerec depends on, or decompress the file with another tool"
@@ -51,7 +53,7 @@ def decode(path: Path, dataset: Dataset) -> tuple[npt.NDArray[Any], str]:
             raise InputError(path, f"transfer syntax {_name(syntax)} is not supported", _INSTALL) from None
         if not decoder.is_available:
             raise InputError(path, f"no decoder for {_name(syntax)} is installed", _INSTALL)
-        array, properties = decoder.as_array(dataset, raw=True)
+        array, properties = decoder.as_array(dataset, raw=True, decoding_plugin=_OWN if syntax == RLELossless else "")
         return array, str(properties["photometric_interpretation"])
     except InputError:
         raise
@@ -106,6 +108,8 @@ def _misfit(dataset: Dataset) -> str | None:
 
 
 def _decode_with_handlers(dataset: Dataset) -> tuple[npt.NDArray[Any], str]:
+    if dataset.file_meta.TransferSyntaxUID == RLELossless:
+        dataset.convert_pixel_data("rle")
     array = dataset.pixel_array
     return array, str(dataset.PhotometricInterpretation)
 

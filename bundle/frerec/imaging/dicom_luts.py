@@ -66,6 +66,8 @@ def palette(path: Path, dataset: Dataset) -> tuple[int, npt.NDArray[Any]]:
         entries, first, _ = (int(value) for value in dataset.RedPaletteColorLookupTableDescriptor)
         entries = entries or 1 << 16
         table = apply_color_lut(np.arange(first, first + entries), dataset)[..., :3]
+        if table.shape != (entries, 3):
+            raise ValueError("a colour is missing")
         if not little_endian(dataset) and "RedPaletteColorLookupTableData" in dataset:
             # pydicom takes unsegmented entries for little endian whatever the file is.
             table = table.byteswap() if table.itemsize == 2 else table.reshape(-1, 2, 3)[:, ::-1].reshape(-1, 3)

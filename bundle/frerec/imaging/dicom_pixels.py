@@ -25,7 +25,10 @@ _COLOUR = {
     # Decoders bring the subsampled chroma to full resolution.
     "YBR_FULL_422": "YBR_FULL",
 }
+# Defined by PS3.3 C.7.6.3.1.2 but not read; any other word may be anything and is not quoted.
+_DEFINED = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "XYB")
 _NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
+_NEEDED_OF_INTEGERS = ("BitsStored", "PixelRepresentation")
 
 
 @dataclass(frozen=True)
@@ -68,21 +71,23 @@ def check_attributes(path: Path, dataset: Dataset) -> str:
     keyword = next((name for name in PIXEL_KEYWORDS if name in dataset), None)
     if keyword is None:
         raise InputError(path, "it has no pixel data", "Leave it out, or fetch it again if it should have")
-    missing = [name for name in _NEEDED if dataset.get(name) in (None, "")]
-    if keyword == "PixelData" and dataset.get("PixelRepresentation") is None:
-        missing.append("PixelRepresentation")
+    needed = [*_NEEDED, *(_NEEDED_OF_INTEGERS if keyword == "PixelData" else ())]
+    if dataset.get("SamplesPerPixel") == 3:
+        needed.append("PlanarConfiguration")
+    missing = [name for name in needed if dataset.get(name) in (None, "")]
     if missing:
         raise InputError(path, f"it lacks {', '.join(missing)}", "Fetch it again or repair its header")
-    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    rows, columns = _whole(path, dataset, "Rows"), _whole(path, dataset, "Columns")
     if rows == 0 or columns == 0:
         raise InputError(path, f"zero-size image ({rows} x {columns})", "Fetch or export it again")
     if len(dataset[keyword].value or b"") == 0:
         text = f"its pixel data is empty, though {rows} x {columns} pixels are declared"
         raise InputError(path, text, "Fetch or export it again")
-    photometric, samples = str(dataset.PhotometricInterpretation), int(dataset.SamplesPerPixel)
+    photometric, samples = str(dataset.PhotometricInterpretation), _whole(path, dataset, "SamplesPerPixel")
     wanted = 1 if photometric in (*_MONOCHROME, "PALETTE COLOR") else 3 if photometric in _COLOUR else 0
     if wanted == 0:
-        text = f"photometric interpretation {photometric[:16]!r} is not supported"
+        named = f"photometric interpretation {photometric!r} is not supported"
+        text = named if photometric in _DEFINED else "its photometric interpretation is none that DICOM defines"
         raise InputError(path, text, "Convert it to MONOCHROME2 or RGB")
     if samples != wanted:
         text = f"{photometric} with {samples} samples per pixel contradicts itself"
@@ -92,18 +97,41 @@ def check_attributes(path: Path, dataset: Dataset) -> str:
 
 
 def _check_bits(path: Path, dataset: Dataset, keyword: str) -> None:
-    allocated, stored = int(dataset.BitsAllocated), int(dataset.get("BitsStored") or dataset.BitsAllocated)
+    allocated = _whole(path, dataset, "BitsAllocated")
     if allocated == 1:
         raise InputError(path, "it has only 1 bit per pixel", "Leave it out: a mask is not an image to recalibrate")
     if allocated not in (8, 16, 32, 64):
         text = f"its pixels are packed: {allocated} bits are allocated for each"
         raise InputError(path, text, "Convert it to 8 or 16 bits allocated with another tool")
-    if not 1 <= stored <= allocated:
-        raise InputError(path, f"{stored} bits stored do not fit the {allocated} allocated", "Repair its header")
-    if keyword == "PixelData" and int(dataset.PixelRepresentation) not in (0, 1):
-        raise InputError(path, "its Pixel Representation is neither 0 nor 1", "Repair its header")
-    if int(dataset.get("NumberOfFrames") or 1) < 1:
-        raise InputError(path, "its Number of Frames is negative", "Repair its header")
+    if keyword == "PixelData":
+        stored = _whole(path, dataset, "BitsStored")
+        if not 1 <= stored <= allocated:
+            raise InputError(path, f"{stored} bits stored do not fit the {allocated} allocated", "Repair its header")
+        if _whole(path, dataset, "PixelRepresentation") not in (0, 1):
+            raise InputError(path, "its PixelRepresentation is neither 0 nor 1", "Repair its header")
+    if number_of_frames(path, dataset) < 1:
+        raise InputError(path, "its NumberOfFrames is negative", "Repair its header")
+
+
+def number_of_frames(path: Path, dataset: Dataset) -> int:
+    """Number of Frames; 1 where it is missing or zero.
+
+    Args:
+        path: named in errors.
+        dataset: header.
+
+    Raises:
+        InputError: it is no number.
+    """
+    return _whole(path, dataset, "NumberOfFrames", 1) or 1
+
+
+def _whole(path: Path, dataset: Dataset, keyword: str, otherwise: int = 0) -> int:
+    try:
+        value = dataset.get(keyword)
+        return otherwise if value in (None, "") else int(value)
+    except Exception as error:  # pydicom raises what it likes
+        raise InputError(path, f"its {keyword} is not one whole number", "Repair its header") from error
 
 
 def decode_pixels(path: Path, dataset: Dataset) -> DicomPixels:
@@ -120,8 +148,7 @@ def decode_pixels(path: Path, dataset: Dataset) -> DicomPixels:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         array, photometric = decode(path, dataset)
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    shape = (frames, int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel))
+    shape = (number_of_frames(path, dataset), int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel))
     if array.size != np.prod(shape):
         text = f"its pixel data holds {array.size} values, but {' x '.join(map(str, shape))} are declared"
         raise InputError(path, text, "Fetch it again: it is truncated or its header is wrong")
@@ -149,13 +176,12 @@ def _high_bit(path: Path, dataset: Dataset, stored: npt.NDArray[Any], bits: int)
     overlay. Decoders of compressed data give the pixel at the low end whatever the header says.
     """
     usual, width = bits - 1, 8 * stored.dtype.itemsize
-    stated = dataset.get("HighBit")
-    high = usual if stated in (None, "") else int(stated)
+    high = _whole(path, dataset, "HighBit", usual)
     syntax = dataset.file_meta.TransferSyntaxUID
     if high == usual or bits == width or stored.dtype.kind not in "iu" or syntax.is_encapsulated:
         return usual
-    overlays = [dataset.get((group, 0x0102)) for group in range(0x6000, 0x6020, 2)]
-    others = sum({1 << int(overlay.value) for overlay in overlays if overlay is not None and overlay.value})
+    places = [dataset.get((group, 0x0102)) for group in range(0x6000, 0x6020, 2)]
+    others = sum({1 << int(place.value) for place in places if place is not None and place.value})
     used = int(np.bitwise_or.reduce(stored.view(f"u{stored.dtype.itemsize}"), axis=None)) & ~others
     if usual < high < width and not used & ((1 << (high - usual)) - 1):
         return high

@@ -65,7 +65,7 @@ def open_frames(path: Path) -> DicomFrames:
         InputError: whatever makes it unusable.
     """
     dataset = read_dataset(path)
-    with refuse_malformed(path):
+    with refuse_malformed(path, dataset):
         pixels = decode_pixels(path, dataset)
         rules = value_rules(path, dataset, pixels)
         padding = padding_range(dataset, pixels)
@@ -94,7 +94,7 @@ def read_dicom(path: Path, channels: int | None = None) -> Reading:
     frames = open_frames(path)
     digest = file_sha256(path)
     count = len(frames.physical)
-    with refuse_malformed(path):
+    with refuse_malformed(path, frames.dataset):
         warnings = file_warnings(frames.dataset)
         order, last_axis, affine, spacing, geometry = _geometry(path, frames, warnings)
         details = common_details(frames, warnings)
