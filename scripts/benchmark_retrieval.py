@@ -3,11 +3,14 @@
     python scripts/benchmark_retrieval.py speed --datalist <chest_xray>/manifest.csv
     python scripts/benchmark_retrieval.py bias --datalist <chest_xray>/manifest.csv
     python scripts/benchmark_retrieval.py reveals --datalist <chest_xray>/manifest.csv --columns label view
+    python scripts/benchmark_retrieval.py scale --datalist <chest_xray>/manifest.csv
 
 ``speed`` makes a bank of augmented copies of the training images (flips, small rotations, scalings, shifts and
 intensity changes), and compares the retriever with scoring every pair by MONAI and by torchmetrics. Those are timed
 on some pairs and extrapolated. ``bias`` uses the training images as the bank and test images as queries, sharp and
 blurred. ``reveals`` guesses columns of the datalist, and which images are of one patient, from a statistics bank.
+``scale`` makes statistics banks of 10,000 to 1,000,000 entries, real ones with a little noise on their descriptions,
+and tells what opening and querying them takes, next to scikit-learn's and scipy's searches of the same descriptions.
 """
 
 from __future__ import annotations
@@ -18,14 +21,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from monai.metrics import SSIMMetric
 from scipy.ndimage import affine_transform, gaussian_filter
+from scipy.spatial import cKDTree
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -35,6 +41,8 @@ from frerec.imaging.datalist import read_datalist
 from frerec.imaging.intensity import NormalizeRange
 from frerec.imaging.loader import LoadMedicalImage
 from frerec.shr.bank import ReferenceBank
+from frerec.shr.bank_file import write_tensors
+from frerec.shr.familiarity import Familiarity
 from frerec.shr.retrieval import METHODS, Retriever
 from frerec.shr.ssim import ssim
 
@@ -67,6 +75,13 @@ def augmented(images: torch.Tensor, count: int, seed: int = 0) -> Iterator[np.nd
         yield np.clip(np.clip(moved, 0, 1) ** gamma * gain + lift, 0, 1)
 
 
+def once(function: Callable[[], Any]) -> tuple[Any, float]:
+    """What a function returns, and the processor seconds its first call takes."""
+    start = time.process_time()
+    result = function()
+    return result, time.process_time() - start
+
+
 def timed(function: Callable[[], object], repeats: int) -> tuple[float, float]:
     """Wall-clock and processor seconds per call, after one call to warm up."""
     function()
@@ -76,11 +91,11 @@ def timed(function: Callable[[], object], repeats: int) -> tuple[float, float]:
     return (time.perf_counter() - wall) / repeats, (time.process_time() - processor) / repeats
 
 
-def private_memory() -> str:
-    """Memory of this process that is no mapped file, where the system tells."""
+def private_megabytes() -> float:
+    """Memory of this process that is no mapped file, in MB, where the system tells."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
-    return next((f"{int(line.split()[1]) / 1e3:.0f} MB" for line in lines if line.startswith("RssAnon")), "unknown")
+    return next((int(line.split()[1]) / 1e3 for line in lines if line.startswith("RssAnon")), float("nan"))
 
 
 def scorer(name: str) -> Callable[[torch.Tensor, torch.Tensor], object]:
@@ -129,7 +144,7 @@ def speed(arguments: argparse.Namespace) -> None:
         bank = ReferenceBank.build(augmented(train, size), path, kind="pixels")
         wall, _ = timed(lambda: ReferenceBank.open(path), 1)
         print(f"{bank}\n{path.stat().st_size / 1e6:.0f} MB, opened and verified in {wall:.2f} s")
-        before = private_memory()
+        before = private_megabytes()
         costs = brute_force_costs(queries[:1], bank.pixels(slice(0, arguments.pairs)), size)
         truth = [
             torch.cat([ssim(q[None], bank.pixels(slice(i, i + 4)), 2) for i in range(0, size, 4)]) for q in queries
@@ -145,7 +160,7 @@ def speed(arguments: argparse.Namespace) -> None:
             name = f"{method}, short list {short_list:g}K" if method.startswith("ssim") else method
             cells = [name, top_k, f"{wall:.3f}", f"{processor:.3f}", f"{size / processor / 1e3:.0f}", *ratios]
             print(*cells, recall(find, queries, truth) if method == "ssim" else "-", sep=" | ", flush=True)
-        print(f"\nprivate memory: {before} with the bank open, {private_memory()} after all retrieval")
+        print(f"\nprivate memory: {before:.0f} MB with the bank open, {private_megabytes():.0f} MB after all retrieval")
 
 
 def bias(arguments: argparse.Namespace) -> None:
@@ -211,14 +226,73 @@ def reveals(arguments: argparse.Namespace) -> None:
     print(f"nearest image is of the same patient: {nearest:.3f} of {linked.sum()} images (by chance {by_chance:.4f})")
 
 
+def grown(bank: ReferenceBank, count: int, path: Path) -> ReferenceBank:
+    """A statistics bank of ``count`` entries: those of ``bank`` again and again, each with noise on its description."""
+    random = np.random.default_rng(count)
+    copies = -(-count // len(bank))
+    spread = 0.3 * np.asarray(bank.tensors["descriptors"]).std(0)
+    parts: dict[str, list[np.ndarray]] = {name: [np.asarray(t)] * copies for name, t in bank.tensors.items()}
+    noisy = [t + (spread * random.standard_normal(t.shape)).astype(np.float32) for t in parts["descriptors"]]
+    parts |= {
+        "descriptors": noisy,
+        "content_hash": [random.integers(-(2**63), 2**63 - 1, len(bank), dtype=np.int64) for _ in range(copies)],
+        "group": [np.arange(i * len(bank), (i + 1) * len(bank), dtype=np.int32) // 2 for i in range(copies)],
+    }
+    rest = count - (copies - 1) * len(bank)
+    cut = {name: [*part[:-1], part[-1][:rest]] for name, part in parts.items()}
+    write_tensors(path, cut, bank.info.to_metadata())
+    return ReferenceBank.open(path)
+
+
+def scale(arguments: argparse.Namespace) -> None:
+    train, queries = load(arguments.datalist, "train"), load(arguments.datalist, "test", 10)
+    small = ReferenceBank.build(train)
+    print("bank | MB | open, ms | method | set up, ms | ms a query | private memory | brute force, ms | tree, ms | x")
+    print("---|---|---|---|---|---|---|---|---|---")
+    for size in arguments.bank_sizes:
+        with tempfile.TemporaryDirectory(dir=arguments.work_dir) as folder:
+            path = Path(folder) / "bank.safetensors"
+            grown(small, size, path)
+            for method in ("random", "familiarity", "descriptor", "profile"):
+                before = private_megabytes()
+                bank, opening = once(lambda: ReferenceBank.open(path))  # noqa: B023
+
+                def first_query() -> Callable[[torch.Tensor], object]:
+                    find = Familiarity(bank) if method == "familiarity" else Retriever(bank, method, top_k=50)  # noqa: B023
+                    find(queries[0])
+                    return find
+
+                find, setting_up = once(first_query)
+                _, processor = timed(lambda: [find(q) for q in queries], 3)  # noqa: B023
+                cells = [f"{size:,}", f"{path.stat().st_size / 1e6:.0f}", f"{1e3 * opening:.1f}", method]
+                cells += [f"{1e3 * setting_up:.0f}", f"{1e2 * processor:.2f}"]
+                cells += [f"{private_megabytes() - before:+.0f} MB"]
+                print(*cells, *peers(bank, queries, method, 1e2 * processor), sep=" | ", flush=True)
+
+
+def peers(bank: ReferenceBank, queries: torch.Tensor, method: str, ours: float) -> list[str]:
+    """Milliseconds a query of the neighbour searches of scikit-learn and scipy for the nearest descriptions."""
+    if method != "descriptor":
+        return ["", "", ""]
+    table = np.asarray(bank.tensors["descriptors"])
+    scale = table.std(0)
+    asked = ReferenceBank.build(queries).tensors["descriptors"] / scale
+    brute = NearestNeighbors(n_neighbors=50, algorithm="brute").fit(table / scale)
+    tree = cKDTree(table / scale)
+    _, one = timed(lambda: [brute.kneighbors(q[None]) for q in asked], 1)
+    _, other = timed(lambda: [tree.query(q, 50) for q in asked], 1)
+    return [f"{1e2 * one:.1f}", f"{1e2 * other:.1f}", f"{1e2 * min(one, other) / ours:.1f}"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["speed", "bias", "reveals"])
+    parser.add_argument("what", choices=["speed", "bias", "reveals", "scale"])
     parser.add_argument("--datalist", type=Path, required=True, help="CSV with image and split (train, test)")
     parser.add_argument("--columns", nargs="+", default=["label"], help="columns of the datalist to guess")
     parser.add_argument("--queries", type=int, default=None, help="test images used; 5 for speed, 40 for bias")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--bank_size", type=int, default=10_000)
+    parser.add_argument("--bank_sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="of scale")
     parser.add_argument("--top_ks", type=int, nargs="+", default=[50, 200])
     parser.add_argument("--short_lists", type=float, nargs="+", default=[2.0, 3.0])
     parser.add_argument("--pairs", type=int, default=64, help="pairs that brute force is timed on")
@@ -228,7 +302,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     arguments.queries = arguments.queries or (5 if arguments.what == "speed" else 40)
-    {"speed": speed, "bias": bias, "reveals": reveals}[arguments.what](arguments)
+    {"speed": speed, "bias": bias, "reveals": reveals, "scale": scale}[arguments.what](arguments)
 
 
 if __name__ == "__main__":

@@ -284,9 +284,9 @@ def test_a_sample_stands_for_a_large_bank() -> None:
     many = {name: np.concatenate([np.asarray(tensor)] * 1500) for name, tensor in bank.tensors.items()}
     sample = ReferenceBank(bank.info, many).sample
     assert len(sample) == 4096
-    # one from each of as many equal stretches
-    edges = np.arange(4097) * 10500 / 4096
-    assert (np.floor(edges[:-1]) <= sample).all()
+    # one from each of as many stretches
+    edges = np.floor(np.arange(4097) * 10500 / 4096)
+    assert (edges[:-1] <= sample).all()
     assert (sample < edges[1:]).all()
     assert len(set(sample.tolist())) == 4096
     assert np.array_equal(sample, ReferenceBank(bank.info, many).sample)

@@ -167,14 +167,15 @@ class ReferenceBank:
 
     @cached_property
     def sample(self) -> npt.NDArray[np.int64]:
-        """Rows that stand for the bank: all of up to 4096, else one drawn from each of 4096 equal stretches.
+        """Rows that stand for the bank: all of up to 4096, else one drawn from each of 4096 even stretches.
 
         They depend on the size of the bank alone.
         """
         if len(self) <= SAMPLE:
             return np.arange(len(self))
-        place = torch.rand(SAMPLE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        return ((torch.arange(SAMPLE) + place) * (len(self) / SAMPLE)).long().clamp_(max=len(self) - 1).numpy()
+        edges = np.arange(SAMPLE + 1, dtype=np.int64) * len(self) // SAMPLE
+        place = torch.rand(SAMPLE, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).numpy()
+        return edges[:-1] + (place * np.diff(edges)).astype(np.int64)
 
     def rows_of(self, content_hash: int) -> npt.NDArray[np.int64]:
         """Rows of the images with a content hash, ascending; found without reading the bank again."""

@@ -62,7 +62,7 @@ class Familiarity(Transform):
         batch = fitted(self.bank.info, slices_as_batch(x, self.bank.info.spatial_dims))
         if self._unit == 0:
             return 0.0
-        distances = self._similarity.distances(self._similarity.describe(batch))
+        distances = self._similarity.distances(batch)
         return float(distances[torch.from_numpy(self._hashes != content_hash(x))].min()) / self._unit
 
 

@@ -33,6 +33,33 @@ class BlurFreeSpace:
         z = (descriptors.double() - self._mean) / self._scale
         return z - (z @ self._blur).unsqueeze(-1) * self._blur
 
+    def factor(self, linear: torch.Tensor) -> torch.Tensor:
+        """Matrix (D, at most D), float32, that gives distances as this space and then a map ``linear`` (D, T) do."""
+        matrix = (linear - torch.outer(self._blur, self._blur @ linear)) / self._scale.unsqueeze(1)
+        u, s, _ = torch.linalg.svd(matrix, full_matrices=False)
+        return (u * s).float()
+
+    def squared_distances(
+        self, descriptors: torch.Tensor, query: torch.Tensor, factor: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Estimate how far descriptors lie from one of them, in single precision and a few passes.
+
+        Args:
+            descriptors: float32 (N, D).
+            query: float32 (D,).
+            factor: from :meth:`factor`, where they are compared after a map.
+
+        Returns:
+            float32 (N,): squared Euclidean distance in this space, or after the map.
+        """
+        # what is near is subtracted without loss before anything is scaled
+        difference = descriptors - query
+        if factor is not None:
+            return torch.linalg.vector_norm(difference @ factor, dim=1).square_()
+        difference.mul_(self._scale.reciprocal().float())
+        along = difference @ self._blur.float()
+        return torch.linalg.vector_norm(difference, dim=1).square_().sub_(along.square_())
+
 
 def ridge(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Ridge regression, its penalty chosen by generalised cross-validation.

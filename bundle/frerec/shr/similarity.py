@@ -49,51 +49,60 @@ class DescriptorSimilarity:
     """
 
     #: Images of the bank compared at a time; few, so that they stay in the processor's cache.
-    CHUNK = 2048
+    CHUNK = 4096
 
     def __init__(self, bank: ReferenceBank, predict: bool) -> None:
         info = bank.info
         self._bank, self._info = bank, info
-        table = torch.from_numpy(np.array(bank.tensors["descriptors"][bank.sample]))
+        table = self._descriptors(bank.sample)
         self._space = BlurFreeSpace(table, blur_direction(info.image_size, info.channels, info.descriptor))
         self._map: torch.Tensor | None = None
-        #: The sample's descriptors as they are compared, float64 (n, dimensions).
-        self.table = self._space(table)
+        self._factor: torch.Tensor | None = None
+        # the sample as it is compared, float64 (n, dimensions)
+        self._table = self._space(table)
         if predict:
             high = bank.profiles_of(bank.sample)[..., bank.frequencies >= info.descriptor.cut].flatten(1).double()
-            self._map = ridge(self.table, high - high.mean(0))
-            self.table = self.table @ self._map
+            self._map = ridge(self._table, high - high.mean(0))
+            self._factor = self._space.factor(self._map)
+            self._table = self._table @ self._map
 
-    def describe(self, batch: torch.Tensor) -> torch.Tensor:
-        """A query (B, C, *spatial) of B slices as it is compared, float64 (dimensions,)."""
-        return self._compared(descriptor(batch, self._info.spatial_dims, self._info.descriptor).mean(0))
-
-    def distances(self, query: torch.Tensor) -> torch.Tensor:
-        """Root mean square difference of a described query and each image of the sample, float64 (n,)."""
-        return (self.table - query).square().mean(1).sqrt()
+    def distances(self, batch: torch.Tensor) -> torch.Tensor:
+        """Distance, as :meth:`closest` scores it, of a query and each image of the sample, float64 (n,)."""
+        return self._distance(self._described(batch), self._table)
 
     def closest(self, batch: torch.Tensor, count: int, listed: int, excluded: npt.NDArray[Any]) -> Found:
         """Nearest images by negative root mean square difference; for profiles in decades of power."""
-        query = self.describe(batch)
-        rows, scores = torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.float64)
+        query = self._described(batch)
+        rows = self._listed(query, min(listed, len(self._bank) - len(excluded)), excluded)
+        scores = -self._distance(query, self._compared(self._descriptors(rows.numpy())))
+        order = ranked(scores)[:count]
+        return rows[order], scores[order]
+
+    def _listed(self, query: torch.Tensor, length: int, excluded: npt.NDArray[Any]) -> torch.Tensor:
+        """The nearest by an estimate in single precision, ascending; the descriptors are read chunk by chunk."""
+        rows, scores = torch.zeros(0, dtype=torch.int64), torch.zeros(0)
         threshold = -torch.inf
         for start in range(0, len(self._bank), self.CHUNK):
-            score = self._scores(query, start)
-            score[excluded[slice(*np.searchsorted(excluded, [start, start + self.CHUNK]))] - start] = -torch.inf
-            # what cannot be among the best is not kept; what ties with the last of them may be
-            good = (score > threshold - 1e-9).nonzero().squeeze(1)
+            some = self._descriptors(slice(start, start + self.CHUNK))
+            score = -self._space.squared_distances(some, query, self._factor)
+            first, last = np.searchsorted(excluded, [start, start + self.CHUNK])
+            score[excluded[first:last] - start] = -torch.inf
+            good = (score > threshold).nonzero().squeeze(1)
             rows, scores = torch.cat([rows, good + start]), torch.cat([scores, score[good]])
-            if len(rows) > max(self.CHUNK, 2 * count) or start + self.CHUNK >= len(self._bank):
-                best = ranked(scores)[:count]
+            if len(rows) > max(self.CHUNK, 2 * length) or start + self.CHUNK >= len(self._bank):
+                best = torch.sort(scores, descending=True, stable=True).indices[:length]
                 rows, scores = rows[best], scores[best]
-                threshold = float(scores[-1]) if len(scores) == count else -torch.inf
-        return rows, scores
+                threshold = float(scores[-1]) if len(scores) == length else -torch.inf
+        return rows.sort().values
 
-    def _scores(self, query: torch.Tensor, start: int) -> torch.Tensor:
-        if len(self._bank) <= SAMPLE:
-            return -(self.table[start : start + self.CHUNK] - query).square().mean(1).sqrt()
-        rows = torch.from_numpy(np.array(self._bank.tensors["descriptors"][start : start + self.CHUNK]))
-        return -(self._compared(rows) - query).square().mean(1).sqrt()
+    def _descriptors(self, rows: npt.NDArray[Any] | slice) -> torch.Tensor:
+        return torch.from_numpy(np.array(self._bank.tensors["descriptors"][rows]))
+
+    def _described(self, batch: torch.Tensor) -> torch.Tensor:
+        return descriptor(batch, self._info.spatial_dims, self._info.descriptor).mean(0)
+
+    def _distance(self, query: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        return (table - self._compared(query)).square().mean(1).sqrt()
 
     def _compared(self, descriptors: torch.Tensor) -> torch.Tensor:
         described = self._space(descriptors)
@@ -101,11 +110,11 @@ class DescriptorSimilarity:
 
     def gap(self, quantile: float, anchors: int) -> float:
         """A quantile of the distance of an image of the sample to the nearest other, over so many of them."""
-        chosen = torch.linspace(0, len(self.table) - 1, min(anchors, len(self.table))).round().long().unique()
-        distance = torch.cdist(self.table[chosen], self.table) / self.table.shape[1] ** 0.5
+        chosen = torch.linspace(0, len(self._table) - 1, min(anchors, len(self._table))).round().long().unique()
+        distance = torch.cdist(self._table[chosen], self._table) / self._table.shape[1] ** 0.5
         distance[torch.arange(len(chosen)), chosen] = torch.inf
         nearest = distance.min(1).values
-        return float(nearest.quantile(quantile)) if len(self.table) > 1 else 0.0
+        return float(nearest.quantile(quantile)) if len(self._table) > 1 else 0.0
 
 
 class RandomOrder:
