@@ -64,7 +64,7 @@ def test_a_name_with_a_line_end_can_be_in_a_datalist(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text(f'image,label\n"{quoted}",x\n', encoding="utf-8")
     assert read_datalist(tmp_path / "list.csv") == [{"image": str(tmp_path / name), "label": "x"}]
     (tmp_path / "list.json").write_text('[{"image": 5}]')
-    with pytest.raises(InputError, match="not every row names an image"):
+    with pytest.raises(InputError, match="row 1 names no image"):
         read_datalist(tmp_path / "list.json")
 
 

@@ -28,6 +28,8 @@ def run(bundle_command: Callable[..., Any], inference_config: str, artefacts: di
 
     def run(dataset_dir: Path, output_dir: Path, *words: str) -> Any:
         folders = ("--dataset_dir", dataset_dir, "--output_dir", output_dir, "--device", "cpu")
+        # the images are noise, of which the small bank makes other noise
+        folders += ("--verify_output", "False")
         done = bundle_command("run", "--config_file", inference_config, *folders, *settings, *words, check=False)
         assert "Traceback" not in done.stdout, done.stdout
         lines = (output_dir / "manifest.jsonl").read_bytes().decode("utf-8").split("\n")[:-1]
