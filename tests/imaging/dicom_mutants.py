@@ -16,7 +16,7 @@ from tests.imaging.dicom_objects import AXIAL, CT, dicom_object, enhanced_object
 
 SECRET = "Topsecret"
 _LONG = ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
-_DELIMITERS = [struct.pack("<HHL", 0xFFFE, element, 0) for element in (0xE00D, 0xE0DD)]
+DELIMITERS = [struct.pack("<HHL", 0xFFFE, element, 0) for element in (0xE00D, 0xE0DD)]
 _CONTENTS = (
     b"",
     b"\0",
@@ -135,7 +135,7 @@ def _cut(data: bytes, chance: random.Random) -> bytes:
 def _between(data: bytes, chance: random.Random) -> bytes:
     ends = [end for _, end in elements(data)] or [len(data)]
     at = chance.choice(ends)
-    return data[:at] + chance.choice([*_DELIMITERS, b"\0" * 8, b"garbage!"]) + data[at:]
+    return data[:at] + chance.choice([*DELIMITERS, b"\0" * 8, b"garbage!"]) + data[at:]
 
 
 def _without(data: bytes, chance: random.Random) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,8 +97,8 @@ def read_dataset(path: Path, with_pixels: bool = True) -> FileDataset:
 def refuse_malformed(path: Path, dataset: Dataset | None = None) -> Iterator[None]:
     """Turn whatever pydicom raises on a malformed header into an InputError.
 
-    pydicom converts values when they are looked at, so any access may fail, and in many ways. Its messages may quote
-    the value, so they are not passed on.
+    pydicom converts values when they are looked at, so any access may fail, and in many ways. Its messages and warnings
+    may quote the value, which may name a patient, so they are not passed on.
 
     Args:
         path: named in errors.
@@ -107,7 +108,9 @@ def refuse_malformed(path: Path, dataset: Dataset | None = None) -> Iterator[Non
         InputError: instead of any other exception but a lack of memory.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except (InputError, MemoryError):
         raise
     except Exception as error:
@@ -120,7 +123,9 @@ def _malformed(dataset: Dataset | None) -> str:
     dataset = Dataset() if dataset is None else dataset
     for tag in map(BaseTag, sorted(dataset.keys())):
         try:
-            _ = dataset[tag]
+            element = dataset[tag]
+            if element.VR in ("DS", "IS") and isinstance(element.value, str):
+                float(element.value or 0)
         except Exception:
             return " ".join(filter(None, ["attribute", keyword_for_tag(tag), f"({tag.group:04X},{tag.element:04X})"]))
     return "an attribute"
@@ -130,7 +135,7 @@ def _complete_class(dataset: Dataset) -> None:
     stated = getattr(dataset, "file_meta", None)
     in_meta = stated.get("MediaStorageSOPClassUID") if stated is not None else None
     if not is_valid_uid(dataset.get("SOPClassUID")) and is_valid_uid(in_meta):
-        dataset.SOPClassUID = str(in_meta)
+        dataset.add_new(0x00080016, "UI", str(in_meta))
 
 
 def _check(path: Path, dataset: Dataset) -> None:

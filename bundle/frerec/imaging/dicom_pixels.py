@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,7 +147,7 @@ def decode_pixels(path: Path, dataset: Dataset) -> DicomPixels:
         InputError: see ``check_attributes`` and ``dicom_decoders.decode``.
     """
     keyword = check_attributes(path, dataset)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _whole_cells(path, dataset):
         warnings.simplefilter("ignore")
         array, photometric = decode(path, dataset)
     shape = (number_of_frames(path, dataset), int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel))
@@ -158,6 +160,24 @@ def decode_pixels(path: Path, dataset: Dataset) -> DicomPixels:
         bits = min(int(dataset.get("BitsStored") or bits), bits)
         stored = _significant_bits(stored, bits, _high_bit(path, dataset, stored, bits))
     return DicomPixels(stored, _COLOUR.get(photometric, photometric), bits, keyword)
+
+
+@contextmanager
+def _whole_cells(path: Path, dataset: Dataset) -> Iterator[None]:
+    """Keep pydicom from clearing bits where High Bit says that they are not the upper ones."""
+    stored = dataset.get("BitsStored")
+    if stored is None or _whole(path, dataset, "HighBit", stored - 1) == stored - 1 or _is_compressed(dataset):
+        yield
+        return
+    dataset.BitsStored = dataset.BitsAllocated
+    try:
+        yield
+    finally:
+        dataset.BitsStored = stored
+
+
+def _is_compressed(dataset: Dataset) -> bool:
+    return bool(dataset.file_meta.TransferSyntaxUID.is_encapsulated)
 
 
 def _significant_bits(stored: npt.NDArray[Any], bits: int, high: int) -> npt.NDArray[Any]:
@@ -177,8 +197,7 @@ def _high_bit(path: Path, dataset: Dataset, stored: npt.NDArray[Any], bits: int)
     """
     usual, width = bits - 1, 8 * stored.dtype.itemsize
     high = _whole(path, dataset, "HighBit", usual)
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if high == usual or bits == width or stored.dtype.kind not in "iu" or syntax.is_encapsulated:
+    if high == usual or bits == width or stored.dtype.kind not in "iu" or _is_compressed(dataset):
         return usual
     places = [dataset.get((group, 0x0102)) for group in range(0x6000, 0x6020, 2)]
     others = sum({1 << int(place.value) for place in places if place is not None and place.value})
