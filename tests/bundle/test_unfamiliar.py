@@ -18,9 +18,10 @@ def test_stripes_among_discs_is_told(
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "disc.png").write_bytes((small_cohort.folder / "03.png").read_bytes())
-    columns = np.indices((64, 64))[1]
+    columns, grain = np.indices((64, 64))[1], np.random.default_rng(0).integers(0, 30, (64, 64))
     for period in (4, 8):
-        Image.fromarray((columns // (period // 2) % 2 * 200).astype(np.uint8)).save(folder / f"stripes{period}.png")
+        stripes = columns // (period // 2) % 2 * 200 + grain
+        Image.fromarray(stripes.astype(np.uint8)).save(folder / f"stripes{period}.png")
     words = ("--dataset_dir", folder, "--bank_path", small_cohort.bank, "--weights_path", small_cohort.weights)
     made = ("--output_dir", tmp_path / "out", "--top_k", "4", "--batch_size", "2")
     done = bundle_command("run", "--config_file", bundle_root / "configs" / "inference.json", *words, *made)
