@@ -5,7 +5,7 @@ by its values: few distinct ones, in compact regions. Neither alone would do. A 
 has few values without regions; an ultrasound of 16 grey levels has regions, but its neighbours differ by one level,
 while labels meet in any order.
 
-What separates was measured over the 8,900 real images of the shared test data, the test files of pydicom and nibabel,
+What separates was measured over the 9,600 images of the shared test data, the test files of pydicom and nibabel,
 some of them reduced to 2 to 32 levels, blurred, dithered and darkened, and made label maps (nested and neighbouring
 regions, vessels, small lesions, parcellations of up to 120 regions).
 """

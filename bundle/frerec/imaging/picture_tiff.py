@@ -51,7 +51,8 @@ def open_tiff(path: Path) -> Picture:
             values = np.moveaxis(values, 0, -1)
         size = (page.imagelength, page.imagewidth, page.samplesperpixel)
         if values.shape != (size if size[2] > 1 else size[:2]):
-            text = f"damaged: its tags state {' x '.join(map(str, size))}, its pixels {' x '.join(map(str, values.shape))}"
+            stated, found = (" x ".join(map(str, shape)) for shape in (size, values.shape))
+            text = f"damaged: its tags state {stated} samples, but it holds {found}"
             raise InputError(path, text, "Fetch or export it again")
         values = values.astype(values.dtype.newbyteorder("="))
         picture = split(values, photometric, notes, inverted=inverted)
