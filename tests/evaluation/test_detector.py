@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold
 
 from frerec.errors import FreRecError
 from frerec.evaluation.detector import DetectorMetric, fold_auc, grouped_folds
@@ -44,6 +45,26 @@ def test_different_distributions_are_told_apart() -> None:
     result = DetectorMetric(draws=100)(gaussian(40, 0), gaussian(40, 1, shift=3.0))
     assert result.value == 1.0
     assert DetectorMetric(draws=100)(gaussian(60, 0), gaussian(60, 1, shift=0.3)).value == pytest.approx(0.75, abs=0.1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_folds_are_those_of_scikit_learn(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    count = int(random.integers(40, 400))
+    labels = (random.random(count) < random.uniform(0.2, 0.8)).astype(int)
+    # patients with images on one side or both, of all sizes; with the last seeds every image by itself
+    groups = [f"g{g}" for g in (random.integers(0, 1 + count // 3, count) if seed < 4 else range(count))]
+    for n_splits in (3, 5):
+        wanted = np.empty(count, dtype=int)
+        splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
+        for index, (_, test) in enumerate(splitter.split(labels, labels, groups)):
+            wanted[test] = index
+        assert np.array_equal(grouped_folds(labels, groups, n_splits, seed), wanted)
+
+
+def test_fewer_groups_than_folds_leave_folds_empty() -> None:
+    fold = grouped_folds(np.arange(30) % 2, ["a", "b", "c"] * 10, 5, seed=0)
+    assert len(set(fold.tolist())) == 3
 
 
 def test_images_of_a_group_are_never_split() -> None:

@@ -42,6 +42,17 @@ def test_a_duplicate_among_the_held_out_images_does_not_hide_copies() -> None:
     assert found["suspects"] == [0, 1] or found["suspects"] == [1, 0]
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_nearest_equals_brute_force_over_both_directions(channels: int) -> None:
+    images = textures(range(30 * channels)).view(30, channels, 48, 48)
+    queries, references = thumbnail(images[:10]), thumbnail(images[10:])
+    flipped = thumbnail(images[10:].flip(-1))
+    wanted = torch.maximum(queries @ references.T, queries @ flipped.T).max(1)
+    value, index = nearest(queries, references)
+    assert torch.equal(index, wanted.indices)
+    assert torch.allclose(value, wanted.values, atol=1e-6)
+
+
 def test_chunks_do_not_change_the_result() -> None:
     queries, references = thumbnail(textures(range(9))), thumbnail(textures(range(9, 20)))
     whole, parts = nearest(queries, references), nearest(queries, references, chunk=2)

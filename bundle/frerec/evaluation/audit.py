@@ -47,8 +47,8 @@ class AuditHandler:
         spatial_dims: 2 or 3.
         n_rings: rings of the radial spectra; None for as many as the smaller of the first real and the first synthetic
             image has frequency steps, at most 256.
-        bank_path: reference bank whose spectra stand for the real images where the audit has none, and which no
-            output may be a copy of; passed over where there is no such file.
+        bank_path: reference bank whose spectra stand for the real images where the audit has none (a sample of 4096
+            of a larger bank), and which no output may be a copy of; passed over where there is no such file.
         cnn_epochs: epochs of the convolutional detector; 0 leaves it out.
         cnn_images: most images a group it sees; 0 leaves it out.
         examples: rows of the picture strip.
@@ -90,8 +90,7 @@ class AuditHandler:
                     "bank_path", bank_path, "neither real images nor a bank to hold the synthetic ones against",
                     "Set real_dir, datalist or bank_path",
                 )  # fmt: skip
-            self.real_of_bank, n_rings = BankSpectra(self.bank.profiles), self.bank.info.n_rings
-        self.bank_hashes = frozenset(() if self.bank is None else self.bank.tensors["content_hash"].tolist())
+            self.real_of_bank, n_rings = BankSpectra(self.bank.profiles_of(self.bank.sample)), self.bank.info.n_rings
         n_rings = _common_rings(dataset) if n_rings is None else n_rings
         collecting = CollectorSettings(spatial_dims, n_rings, cnn_images=cnn_images, seed=seed)
         chosen = _example_names(dataset.data, examples)
@@ -118,12 +117,9 @@ class AuditHandler:
         output: Any = engine.state.output
         for item, vector in zip(batch["items"], output["pred"], strict=True):
             self.groups[item["group"]].add(item, vector)
-            if (
-                item["group"] in self.bank_hits
-                and self.bank_hashes
-                and content_hash(item["pixels"]) in self.bank_hashes
-            ):
-                self.bank_hits[item["group"]].append(item["image"])
+            hits = None if self.bank is None else self.bank_hits.get(item["group"])
+            if hits is not None and self.bank is not None and len(self.bank.rows_of(content_hash(item["pixels"]))):
+                hits.append(item["image"])
         for item in batch["errors"]:
             self.errors.append({"image": item["image"], "group": item["group"], "reason": item["error"]})
             logger.error("skipped: %s", item["error"])

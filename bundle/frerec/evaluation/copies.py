@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,10 @@ def _bank_thumbnails(bank: ReferenceBank) -> torch.Tensor:
         pixels = bank.pixels(slice(start, start + _CHUNK))
         parts.append(thumbnail(pixels[..., pixels.shape[-1] // 2] if pixels.ndim == 5 else pixels))
     return torch.cat(parts)
+
+
+def _file_of(group: GroupCollector) -> Callable[[int], str]:
+    return lambda i: str(group.items[i]["image"])
 
 
 def search_copies(
@@ -45,13 +49,13 @@ def search_copies(
     training, real = groups["training"], groups["real"]
     if len(training):
         against, references = "training", training.thumbnails.get_buffer()
-        names = [item["image"] for item in training.items]
+        name_of = _file_of(training)
     elif bank is not None and bank.info.kind == "pixels":
         against, references = "bank", _bank_thumbnails(bank)
-        names = [f"image {i} of the reference bank" for i in range(len(bank))]
+        name_of = "image {} of the reference bank".format
     elif len(real):
         against, references = "real", real.thumbnails.get_buffer()
-        names = [item["image"] for item in real.items]
+        name_of = _file_of(real)
     else:
         return result
     held_out = real.thumbnails.get_buffer() if against == "training" and len(real) else None
@@ -62,10 +66,11 @@ def search_copies(
         found = copy_check(groups[name].thumbnails.get_buffer(), references, held_out)
         correlation = found["correlation"]
         ranked = correlation.argsort(descending=True, stable=True).tolist()
-        closest = ranked[: max(5, min(len(found["suspects"]), 20))]
+        suspects = set(found["suspects"])
+        closest = ranked[: max(5, min(len(suspects), 20))]
         result[name] = {
             "n": len(groups[name]),
-            "suspects": len(found["suspects"]),
+            "suspects": len(suspects),
             "threshold": found["threshold"],
             "held_out_maximum": found["held_out_maximum"],
             "held_out_median": found["held_out_median"],
@@ -73,9 +78,9 @@ def search_copies(
             "closest": [
                 {
                     "image": groups[name].items[i]["image"],
-                    "nearest": names[int(found["nearest"][i])],
+                    "nearest": name_of(int(found["nearest"][i])),
                     "correlation": float(correlation[i]),
-                    "suspect": i in found["suspects"],
+                    "suspect": i in suspects,
                 }
                 for i in closest
             ],

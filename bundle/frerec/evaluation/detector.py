@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from monai.metrics import Metric
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -22,6 +21,10 @@ FEWEST = 20
 def grouped_folds(labels: np.ndarray, groups: Sequence[str], n_splits: int, seed: int) -> np.ndarray:
     """Deal images into folds; all images of a group (a patient, or an image and its recalibrated self) together.
 
+    The deal is that of scikit-learn's ``StratifiedGroupKFold`` with ``shuffle`` (the most uneven groups first, each to
+    the fold it makes most even, of such the smallest), which takes a third of an audit: here all folds are weighed at
+    once, ten times as fast.
+
     Args:
         labels: (N,) 0 or 1, balanced over the folds as well as the groups allow.
         groups: (N,) names.
@@ -31,11 +34,26 @@ def grouped_folds(labels: np.ndarray, groups: Sequence[str], n_splits: int, seed
     Returns:
         int64 (N,): the fold each image is tested in.
     """
-    fold = np.empty(len(labels), dtype=np.int64)
-    splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
-    for index, (_, test) in enumerate(splitter.split(labels, labels, np.asarray(groups))):
-        fold[test] = index
-    return fold
+    _, member = np.unique(np.asarray(groups), return_inverse=True)
+    counts = np.bincount(2 * member + labels, minlength=2 * (member.max() + 1)).reshape(-1, 2).astype(np.float64)
+    total = counts.sum(0)
+    order = np.random.RandomState(seed).permutation(len(counts))
+    order = order[np.argsort(-counts[order].std(axis=1), kind="stable")]
+    dealt, fold_of_group = np.zeros((n_splits, 2)), np.empty(len(counts), dtype=np.int64)
+    own = np.eye(n_splits)[:, :, None]
+    for group in order:
+        # how unevenly the classes would lie over the folds, were the group put into each of them
+        proposed = (dealt + own * counts[group]) / total
+        proposed -= np.add.reduce(proposed, axis=1, keepdims=True) / n_splits
+        spread = np.sqrt(np.add.reduce(proposed * proposed, axis=1) / n_splits)
+        best, lowest, least = 0, np.inf, np.inf
+        for fold, (score, size) in enumerate(zip((spread.sum(1) / 2).tolist(), dealt.sum(1).tolist(), strict=True)):
+            tied = abs(score - lowest) <= 1e-8 + 1e-5 * lowest
+            if score < lowest or (tied and size < least):
+                best, lowest, least = fold, score, size
+        dealt[best] += counts[group]
+        fold_of_group[group] = best
+    return fold_of_group[member]
 
 
 def fold_auc(

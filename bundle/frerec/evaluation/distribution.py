@@ -12,6 +12,9 @@ import numpy as np
 import torch
 from monai.metrics import Metric
 
+#: Images of one set compared with all of another at a time; bounds memory.
+BLOCK = 512
+
 
 def polynomial_mmd(x: torch.Tensor, y: torch.Tensor) -> float:
     """Unbiased squared maximum mean discrepancy with the cubic kernel (x.y / F + 1)^3 of KID.
@@ -25,11 +28,17 @@ def polynomial_mmd(x: torch.Tensor, y: torch.Tensor) -> float:
     Returns:
         The estimate; near 0, either side of it, for samples of one distribution.
     """
-    kernel_xx, kernel_yy, kernel_xy = ((a @ b.T / x.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
     n, m = len(x), len(y)
-    within_x = (kernel_xx.sum() - kernel_xx.diagonal().sum()) / (n * (n - 1))
-    within_y = (kernel_yy.sum() - kernel_yy.diagonal().sum()) / (m * (m - 1))
-    return float(within_x + within_y - 2 * kernel_xy.mean())
+    within_x, within_y = (_kernel_sum(a, a) - _kernel(a.square().sum(1), a.shape[1]).sum() for a in (x, y))
+    return float(within_x / (n * (n - 1)) + within_y / (m * (m - 1)) - 2 * _kernel_sum(x, y) / (n * m))
+
+
+def _kernel(product: torch.Tensor, features: int) -> torch.Tensor:
+    return product.div(features).add_(1).pow_(3)
+
+
+def _kernel_sum(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return torch.stack([_kernel(part @ y.T, x.shape[1]).sum() for part in x.split(BLOCK)]).sum()
 
 
 class FIDMetric(Metric):
@@ -104,18 +113,26 @@ class PRDCMetric(Metric):
         rng = np.random.default_rng(self.seed)
         fake, real = (x[np.sort(rng.permutation(len(x))[: self.limit])].double() for x in (y_pred, y))
         k = min(self.neighbours, len(real) - 1, len(fake) - 1)
-        # the nearest of an image in its own set is itself
-        real_radius = _distances(real, real).kthvalue(k + 1, dim=1).values
-        fake_radius = _distances(fake, fake).kthvalue(k + 1, dim=1).values
-        across = _distances(real, fake)
-        inside_real = across <= real_radius[:, None]
+        real_radius, fake_radius = _radii(real, k), _radii(fake, k)
+        inside = torch.zeros(len(fake), dtype=torch.int64)
+        recalled, covered = 0, 0
+        for part, radius in zip(real.split(BLOCK), real_radius.split(BLOCK), strict=True):
+            across = _distances(part, fake)
+            inside += (across <= radius[:, None]).sum(0)
+            recalled += int((across <= fake_radius).any(1).sum())
+            covered += int((across.min(1).values <= radius).sum())
         return {
-            "precision": float(inside_real.any(0).double().mean()),
-            "recall": float((across <= fake_radius[None]).any(1).double().mean()),
-            "density": float(inside_real.double().sum(0).mean() / k),
-            "coverage": float((across.min(1).values <= real_radius).double().mean()),
+            "precision": float((inside > 0).double().mean()),
+            "recall": recalled / len(real),
+            "density": float(inside.double().mean() / k),
+            "coverage": covered / len(real),
             "neighbours": k,
         }
+
+
+def _radii(x: torch.Tensor, k: int) -> torch.Tensor:
+    """Distance of each image to its k-th nearest other one; the nearest in its own set is itself."""
+    return torch.cat([_distances(part, x).kthvalue(k + 1, dim=1).values for part in x.split(BLOCK)])
 
 
 def _distances(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

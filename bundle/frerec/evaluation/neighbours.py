@@ -42,12 +42,14 @@ class ThumbnailMetric(CumulativeIterationMetric):
         return self.get_buffer()
 
 
-def mirrored(thumbnails: torch.Tensor, size: int = SIZE) -> torch.Tensor:
-    """Thumbnails of the images flipped left to right."""
-    return thumbnails.view(len(thumbnails), -1, size, size).flip(-1).flatten(1)
+def _symmetric(thumbnails: torch.Tensor, size: int = SIZE) -> torch.Tensor:
+    """The same vectors in other coordinates: their mirror-symmetric half, then the antisymmetric one."""
+    pictures = thumbnails.view(len(thumbnails), -1, size, size)
+    left, right = pictures[..., : size // 2], pictures.flip(-1)[..., : size // 2]
+    return torch.cat([(left + right).flatten(1), (left - right).flatten(1)], dim=1).mul_(0.5**0.5)
 
 
-def nearest(queries: torch.Tensor, references: torch.Tensor, chunk: int = 1024) -> tuple[torch.Tensor, torch.Tensor]:
+def nearest(queries: torch.Tensor, references: torch.Tensor, chunk: int = 512) -> tuple[torch.Tensor, torch.Tensor]:
     """Most correlated reference of each query, as it is or mirrored.
 
     Args:
@@ -59,9 +61,11 @@ def nearest(queries: torch.Tensor, references: torch.Tensor, chunk: int = 1024) 
         Correlation float32 (N,), from -1 to 1, and index int64 (N,) of the reference.
     """
     best, index = [], []
+    # mirroring turns the sign of the antisymmetric half, so one comparison serves both: s + a or s - a, thus s + |a|
+    even, odd = _symmetric(references).T.chunk(2)
     for part in queries.split(chunk):
-        score = torch.maximum(part @ references.T, mirrored(part) @ references.T)
-        value, position = score.max(1)
+        of_even, of_odd = _symmetric(part).chunk(2, dim=1)
+        value, position = (of_odd @ odd).abs_().add_(of_even @ even).max(1)
         best.append(value)
         index.append(position)
     return torch.cat(best), torch.cat(index)

@@ -70,8 +70,11 @@ def bootstrap_weights(groups: Sequence[str], draws: int, rng: np.random.Generato
         float32 (draws, N).
     """
     names, index = np.unique(np.asarray(groups), return_inverse=True)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
-    return drawn[:, index].astype(np.float32)
+    weights = np.empty((draws, len(index)), dtype=np.float32)
+    # the counts are drawn as 64-bit integers, so only some of them at a time
+    for some in np.array_split(weights, max(draws // 100, 1)):
+        some[:] = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=len(some))[:, index]
+    return weights
 
 
 class SpectralGapMetric(Metric):

@@ -225,10 +225,14 @@ class StatisticalHighFrequencyReplacement(Transform):
             own = self.bank.rows_of(fingerprint if exclude_hash is None else exclude_hash)
             exclude_group = int(self.bank.tensors["group"][own[-1]]) if len(own) else None
         if not self.method.startswith("ssim"):  # as fast as looking up what was found before
-            return self.retriever(x, exclude_hash, exclude_group)[0]
+            return self.retriever(x, exclude_hash, exclude_group, fingerprint)[0]
         key = (fingerprint, exclude_hash, exclude_group)
         found = self._found.get(key)
-        return self._found.put(key, self.retriever(x, exclude_hash, exclude_group)[0]) if found is None else found
+        return (
+            self._found.put(key, self.retriever(x, exclude_hash, exclude_group, fingerprint)[0])
+            if found is None
+            else found
+        )
 
     def _draw_profile(self, indices: torch.Tensor, chosen: int, generator: torch.Generator) -> torch.Tensor:
         if self.sampling == "image":

@@ -66,7 +66,11 @@ class Retriever:
         self._similarity = METHODS[method](bank)
 
     def __call__(
-        self, image: torch.Tensor, exclude_hash: int | None = None, exclude_group: int | None = None
+        self,
+        image: torch.Tensor,
+        exclude_hash: int | None = None,
+        exclude_group: int | None = None,
+        fingerprint: int | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Retrieve.
 
@@ -76,6 +80,7 @@ class Retriever:
             exclude_hash: content hash of an image to leave out beside the query itself, for instance that of the
                 query before augmentation.
             exclude_group: patient index whose images are left out; None or -1 for none.
+            fingerprint: content hash of ``image``, where it is known already.
 
         Returns:
             ``(indices, scores)``: int64 (K,) and float64 (K,), best first, ties by index. Larger is more similar.
@@ -85,7 +90,7 @@ class Retriever:
             FreRecError: the query's channels or dimensions do not fit the bank.
         """
         x = torch.as_tensor(image).detach().cpu().float()
-        known = [self.bank.rows_of(content_hash(x))]
+        known = [self.bank.rows_of(content_hash(x) if fingerprint is None else fingerprint)]
         if exclude_hash is not None:
             known.append(self.bank.rows_of(exclude_hash))
         if exclude_group is not None and exclude_group >= 0:

@@ -35,7 +35,8 @@ class Similarity(Protocol):
 
 def ranked(scores: torch.Tensor) -> torch.Tensor:
     """Indices from the largest score to the smallest; what differs by rounding alone is a tie, taken by index."""
-    return torch.sort(scores.double().round(decimals=9), descending=True, stable=True).indices
+    # numpy sorts some hundred numbers several times faster than torch
+    return torch.from_numpy(np.argsort(-scores.double().round(decimals=9).numpy(), kind="stable"))
 
 
 class DescriptorSimilarity:
