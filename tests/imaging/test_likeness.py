@@ -14,7 +14,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 from frerec.errors import ConfigError
-from frerec.imaging.likeness import Likeness, combine, unlike
+from frerec.imaging.likeness import REFUSED, Likeness, combine, unlike
 from frerec.imaging.loader import LoadMedicalImage
 from frerec.imaging.writer import SaveRecalibrated
 from tests.imaging.dicom_objects import save_series
@@ -39,14 +39,14 @@ def test_unchanged_constant_and_empty() -> None:
     assert math.isinf(Likeness.of(image, image, image).psnr_db((0, 11)))
     gone = Likeness.of(image, np.zeros(12), image)
     assert gone.correlation == 0.0
-    assert "correlation with the input is 0.00" in str(unlike(gone, (0, 11)))
+    assert "correlation with the input is 0.00" in str(unlike(gone, (0, 11), REFUSED))
     assert combine([]) == Likeness() == Likeness.of(image[:0], image[:0], image[:0])
 
 
 def test_values_cut_off_are_told() -> None:
     image = np.linspace(0, 100, 1000)
     stored = np.minimum(image, 70)
-    assert "values were cut off" in str(unlike(Likeness.of(image, stored, image, 100.0), (0, 100)))
+    assert "values were cut off" in str(unlike(Likeness.of(image, stored, image, 100.0), (0, 100), REFUSED))
 
 
 def gray(folder: Path) -> Path:

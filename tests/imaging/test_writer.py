@@ -87,7 +87,7 @@ def test_values_are_clipped_and_counted_never_wrapped(tmp_path: Path, recalibrat
     out = np.asarray(Image.open(tmp_path / "out" / "p.png"))
     assert out.tolist() == [[0, 10, 255], [255, 128, 0]]
     assert report(item)["likeness"]["clipped"] == pytest.approx(4 / 6, abs=1e-6)
-    told = "it has little to do with its input: 67% of its values were cut off (limit 10%)"
+    told = "it has little to do with its input: 67% of its values were cut off (limit 1%)"
     assert report(item)["warnings"] == [told]
 
 

@@ -14,14 +14,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-#: An output with a smaller correlation with its input, a smaller PSNR over the range that the input uses, or a larger
-#: share of values that were cut off by more than a twentieth of that range is refused. Our choice, see
-#: docs/reference/manifest.md: the strongest settings in use stay well inside on images of every kind.
-MIN_CORRELATION, MIN_PSNR_DB, MAX_CUT = 0.7, 15.0, 0.1
 #: Share of the used range by which a value must lie beyond what can be stored to count as cut off.
 CUT = 0.05
-#: A warning is due above this share of values cut off. Fewer are grains at the ends of the range, as real images have.
-CUT_WORTH_TELLING = 0.01
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How unlike its input an output may be.
+
+    Args:
+        correlation: smallest correlation with the input.
+        psnr_db: smallest peak signal-to-noise ratio over the range that the input uses.
+        cut: largest share of values that were cut off.
+    """
+
+    correlation: float
+    psnr_db: float
+    cut: float
+
+
+#: Beyond these an output is not written: at 10 dB a blank image of the same mean would be as near to most inputs.
+REFUSED = Limits(0.2, 10.0, 0.1)
+#: Beyond these it is written with a warning. At the default settings all real images measured stay within, but for two
+#: of a kind foreign to the bank; both limits are our choice, see docs/reference/manifest.md.
+DOUBTFUL = Limits(0.7, 15.0, 0.01)
 
 
 @dataclass(frozen=True)
@@ -109,22 +125,23 @@ def combine(parts: Iterable[Likeness]) -> Likeness:
     return sum(parts, Likeness())
 
 
-def unlike(likeness: Likeness, used: Sequence[float]) -> str | None:
+def unlike(likeness: Likeness, used: Sequence[float], limits: Limits) -> str | None:
     """Say in what an output differs too much from its input.
 
     Args:
         likeness: of the whole image.
         used: range of values in use in the input, in physical units.
+        limits: what is too much.
 
     Returns:
         A clause with the figures, or None for an output that is like its input.
     """
     told = []
     correlation, psnr, cut = likeness.correlation, likeness.psnr_db(used), likeness.cut / max(likeness.count, 1)
-    if correlation < MIN_CORRELATION:
-        told.append(f"its correlation with the input is {correlation:.2f} (limit {MIN_CORRELATION:g})")
-    if psnr < MIN_PSNR_DB:
-        told.append(f"its PSNR over the range in use is {psnr:.1f} dB (limit {MIN_PSNR_DB:g})")
-    if cut > MAX_CUT:
-        told.append(f"{cut:.0%} of its values were cut off (limit {MAX_CUT:.0%})")
+    if correlation < limits.correlation:
+        told.append(f"its correlation with the input is {correlation:.2f} (limit {limits.correlation:g})")
+    if psnr < limits.psnr_db:
+        told.append(f"its PSNR over the range in use is {psnr:.1f} dB (limit {limits.psnr_db:g})")
+    if cut > limits.cut:
+        told.append(f"{cut:.0%} of its values were cut off (limit {limits.cut:.0%})")
     return ", ".join(told) or None

@@ -18,7 +18,7 @@ from frerec.errors import ConfigError, InputError
 from frerec.imaging.atomic import atomic_write
 from frerec.imaging.dicom_capture import captured_dicom
 from frerec.imaging.dicom_writer import derived_dicom
-from frerec.imaging.likeness import CUT_WORTH_TELLING, combine, unlike
+from frerec.imaging.likeness import DOUBTFUL, REFUSED, combine, unlike
 from frerec.imaging.marks import declared_origin, was_written_by_us
 from frerec.imaging.naming import output_kind, output_path, sidecar_path
 from frerec.imaging.nifti_writer import derived_nifti
@@ -116,7 +116,7 @@ class SaveRecalibrated(Transform):
 
     def _verify(self, stored: Sequence[StoredPixels], used: Sequence[float], warnings: list[str]) -> dict[str, Any]:
         whole = combine(pixels.likeness for pixels in stored)
-        reason = unlike(whole, used)
+        reason = unlike(whole, used, REFUSED)
         if reason and self.verify_output:
             text = f"the output has little to do with its input: {reason}"
             remedy = (
@@ -124,10 +124,9 @@ class SaveRecalibrated(Transform):
                 "images; --verify_output False writes it all the same"
             )
             raise ConfigError("verify_output", True, text, remedy)
-        if reason:
-            warnings.append(f"it has little to do with its input: {reason}")
-        elif whole.cut > CUT_WORTH_TELLING * whole.count:
-            warnings.append(f"{whole.cut / whole.count:.1%} of its values were cut off at what the file can store")
+        doubt = unlike(whole, used, DOUBTFUL)
+        if doubt:
+            warnings.append(f"it has {'little' if reason else 'less than usual'} to do with its input: {doubt}")
         clipped, psnr = sum(pixels.clipped for pixels in stored), whole.psnr_db(used)
         return {
             "correlation": round(whole.correlation, 4),
