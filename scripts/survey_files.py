@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections import defaultdict
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -82,12 +83,12 @@ def _survey_file(path: Path, root: Path, load: LoadMedicalImage) -> Row:
     size = " x ".join(map(str, image.shape))
     notes = "".join(f"; {warning}" for warning in details["warnings"])
     result = f"read: {size}, scale `{details['range']['auto']}`{notes}"
-    ours, (dataset, stored) = image.numpy(), _stored(path)
+    ours, (dataset, stored, added) = image.numpy(), _stored(path)
     return Row(
         name,
         _describe(path),
         result,
-        _against_pydicom(dataset, stored, ours, details),
+        _against_pydicom(dataset, stored, ours, details) + added,
         _against_gdcm(path, stored, ours, details),
     )
 
@@ -124,13 +125,17 @@ def _short_syntax(name: str) -> str:
     return name.split(", Non-Hierarchical")[0]
 
 
-def _stored(path: Path) -> tuple[pydicom.Dataset, np.ndarray]:
+def _stored(path: Path) -> tuple[pydicom.Dataset, np.ndarray, str]:
+    added = ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = pydicom.dcmread(path, force=True)
+        if len(dataset) == 0:
+            dataset = pydicom.dcmread(BytesIO(path.read_bytes() + b"\xfe\xff\xdd\xe0\0\0\0\0"), force=True)
+            added = " with the last delimiter added [5]"
         if not dataset.file_meta.get("TransferSyntaxUID"):
             dataset.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
-        return dataset, dataset.pixel_array
+        return dataset, dataset.pixel_array, added
 
 
 def _against_pydicom(dataset: pydicom.Dataset, stored: np.ndarray, ours: np.ndarray, details: dict) -> str:

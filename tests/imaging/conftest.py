@@ -25,8 +25,9 @@ from frerec.imaging.writer import SaveRecalibratedd
 WHOLE_FILE = {"enforce_file_format": True} if pydicom.__version__ >= "3" else {"write_like_original": False}
 
 # Errors of dciodvfy that are its own: it is of 2022 and its templates are older than the clauses they check.
-# (0008,001C) Synthetic Data came with the edition 2023c of the standard. In the others PS3.3 (C.8.13.4 and C.7.6.18)
-# says "may be present otherwise": acquisition attributes may stay in a derived enhanced MR image.
+# (0008,001C) Synthetic Data came with the edition 2023c of the standard. The others are acquisition attributes of
+# enhanced MR images. Table C.8-87 says of each attribute of the pulse sequence "required if Image Type Value 1 is
+# ORIGINAL or MIXED. May be present otherwise", C.7.6.18 likewise of bulk motion: they may stay in a derived image.
 KNOWN_FAULTS_OF_DCIODVFY = ("(0x0008,0x001c)", "Module=<MRPulseSequence>", "Module=<BulkMotionSynchronization>")
 
 

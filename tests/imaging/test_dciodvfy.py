@@ -9,7 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from pydicom.data import get_testdata_file
+
+from tests.imaging.dicom_objects import dicom_object, enhanced_object, save
 
 Run = Callable[..., dict[str, Any]]
 
@@ -40,6 +44,41 @@ def test_no_error_that_the_source_did_not_have(
     recalibrate(root / name, root, tmp_path, change=0.02, synthetic=True, generator=generator)
     new = dicom_errors(tmp_path / name) - dicom_errors(root / name)
     assert new == Counter()
+
+
+@pytest.mark.parametrize("name", ["examples_ybr_color.dcm", "SC_rgb_jpeg_lossy_gdcm.dcm", "JPGExtended.dcm"])
+def test_nor_for_decompressed_colour(
+    tmp_path: Path, recalibrate: Run, dicom_errors: Callable[[Path], Counter[str]], name: str
+) -> None:
+    found = get_testdata_file(name, download=False)
+    if found is None:
+        pytest.skip(f"this pydicom comes without {name}")
+    for change in (0.0, 0.02):
+        recalibrate(Path(found), Path(found).parent, tmp_path, change=change)
+        assert dicom_errors(tmp_path / name) - dicom_errors(Path(found)) == Counter()
+
+
+# Kinds of image objects by the end of their SOP class: single pictures, and frames with functional groups.
+SINGLE = ["1", "1.1", "1.2", "2", "4", "6.1", "7", "12.1", "20", "77.1.4", "77.1.5.1", "77.1.5.2", "128", "481.1"]
+GROUPED = ["2.1", "2.2", "4.1", "4.3", "6.2", "12.1.1", "13.1.1", "13.1.3", "14.1", "30", "77.1.5.4", "128.1", "130"]
+
+
+@pytest.mark.parametrize("kind", [*SINGLE, *GROUPED])
+def test_nor_for_any_kind_of_object(
+    tmp_path: Path, recalibrate: Run, dicom_errors: Callable[[Path], Counter[str]], kind: str
+) -> None:
+    pixels = np.random.default_rng(1).integers(0, 4096, (3, 16, 12)).astype(np.uint16)
+    uid = f"1.2.840.10008.5.1.4.1.1.{kind}"
+    if kind in GROUPED:
+        dataset = enhanced_object(pixels, [0.0, 2.0, 4.0], [1.0] * 3)
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    else:
+        dataset = dicom_object(pixels[0], bits=12, ImageType=["ORIGINAL", "PRIMARY"])
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = uid
+    (tmp_path / "in").mkdir()
+    path = save(dataset, tmp_path / "in" / "x.dcm")
+    recalibrate(path, tmp_path / "in", tmp_path / "out", change=0.02)
+    assert dicom_errors(tmp_path / "out" / "x.dcm") - dicom_errors(path) == Counter()
 
 
 def test_a_written_series_is_consistent(shared_data: Path, tmp_path: Path, recalibrate: Run) -> None:

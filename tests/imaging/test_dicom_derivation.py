@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from highdicom.sr import CodedConcept
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
@@ -40,6 +39,32 @@ def derived(header: Dataset, provenance: Provenance = RUN) -> tuple[Dataset, lis
     return result, warnings
 
 
+def code(item: Dataset) -> tuple[str, str, str]:
+    return item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning
+
+
+def purpose(item: Dataset) -> tuple[str, str, str]:
+    return code(item.PurposeOfReferenceCodeSequence[0])
+
+
+def test_codes_are_those_of_the_terminology_as_far_as_this_pydicom_knows_it(header: Dataset) -> None:
+    made, known = Provenance("x", "a" * 64, synthetic=True), dir(codes.DCM)
+    new, _ = derived(header, made)
+    (source,), (general, _) = new.SourceImageSequence, new.DerivationCodeSequence
+    found = [code(general), purpose(source), *(purpose(item) for item in new.ContributingEquipmentSequence)]
+    names = (
+        "ImageProcessing",
+        "SourceImageForImageProcessingOperation",
+        "SynthesizingEquipment",
+        "ProcessingEquipment",
+    )
+    assert set(names) - {"SynthesizingEquipment"} <= set(known)
+    for name, written in zip(names, found, strict=True):
+        if name in known:
+            listed = getattr(codes.DCM, name)
+            assert written == (listed.value, listed.scheme_designator, listed.meaning)
+
+
 def test_identity_is_new_and_the_rest_is_kept(header: Dataset) -> None:
     new, warnings = derived(header)
     for keyword in KEPT:
@@ -57,27 +82,26 @@ def test_the_source_is_referenced(header: Dataset) -> None:
     (item,) = derived(header)[0].SourceImageSequence
     assert (item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID) == (header.SOPClassUID, "1.2.3.4")
     assert item.SpatialLocationsPreserved == "YES"
-    purpose = CodedConcept.from_dataset(item.PurposeOfReferenceCodeSequence[0])
-    assert purpose == codes.DCM.SourceImageForImageProcessingOperation
+    assert purpose(item) == ("121322", "DCM", "Source image for image processing operation")
 
 
 def test_the_derivation_names_every_setting(header: Dataset) -> None:
     new, _ = derived(header)
     for word in ("FreRec", "mask_ratio=0.25", "top_k=200", "strength=0.3", "seed=7", f"weights_sha256={'b' * 64}"):
         assert word in new.DerivationDescription
-    general, own = (CodedConcept.from_dataset(item) for item in new.DerivationCodeSequence)
-    assert general == codes.DCM.ImageProcessing
-    assert (own.value, own.scheme_designator) == ("FREQ_RECALIB", "99FREREC")
+    general, own = (code(item) for item in new.DerivationCodeSequence)
+    assert general == ("110001", "DCM", "Image Processing")
+    assert own[:2] == ("FREQ_RECALIB", "99FREREC")
 
 
 def test_equipment_is_named(header: Dataset) -> None:
     (own,) = derived(header)[0].ContributingEquipmentSequence
-    assert CodedConcept.from_dataset(own.PurposeOfReferenceCodeSequence[0]) == codes.DCM.ProcessingEquipment
+    assert purpose(own) == ("109102", "DCM", "Processing Equipment")
     assert own.ManufacturerModelName == "FreRec" and "ContributionDateTime" not in own
     made = Provenance("x", "a" * 64, synthetic=True, generator=Generator("ACME", "GAN", "3"))
     new, _ = derived(header, made)
     generator, own = new.ContributingEquipmentSequence
-    assert CodedConcept.from_dataset(generator.PurposeOfReferenceCodeSequence[0]) == codes.DCM.SynthesizingEquipment
+    assert purpose(generator) == ("109100", "DCM", "Synthesizing Equipment")
     assert (generator.Manufacturer, generator.ManufacturerModelName, generator.SoftwareVersions) == ("ACME", "GAN", "3")
     assert is_marked_synthetic(new) and new.SeriesDescription == "Thorax [FreRec synthetic]"
 
@@ -176,3 +200,27 @@ def test_long_settings_are_cut_to_what_dicom_holds(header: Dataset) -> None:
     long = Provenance("x", "a" * 64, {"note": "n" * 900}, {"profile": [0.5] * 200}, "b" * 64)
     assert len(derivation_item(long).DerivationDescription) <= 1024
     assert len(equipment_items(long)[-1].ContributionDescription) <= 1024
+
+
+STORAGE = "1.2.840.10008.5.1.4.1.1."
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "expected"),
+    [
+        ("2", ["ORIGINAL", "PRIMARY", "AXIAL"], ["DERIVED", "SECONDARY", "AXIAL"]),
+        ("1.2", ["ORIGINAL", "PRIMARY", ""], ["DERIVED", "SECONDARY", ""]),
+        ("77.1.4", ["ORIGINAL", "PRIMARY"], ["DERIVED", "SECONDARY"]),
+        ("128", ["ORIGINAL", "PRIMARY"], ["DERIVED", "PRIMARY"]),
+        ("128", ["ORIGINAL", "SECONDARY"], ["DERIVED", "PRIMARY"]),
+        ("20", ["ORIGINAL", "PRIMARY", "TOMO", "EMISSION"], ["DERIVED", "PRIMARY", "TOMO", "EMISSION"]),
+        ("2.1", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], ["DERIVED", "PRIMARY", "VOLUME", "NONE"]),
+        ("77.1.5.1", ["ORIGINAL", "PRIMARY"], ["DERIVED", "PRIMARY", "RECALIBRATED"]),
+        ("77.1.5.2", ["DERIVED", "PRIMARY", "MONTAGE", "COLOR"], ["DERIVED", "PRIMARY", "MONTAGE", "COLOR"]),
+    ],
+)
+def test_image_type_is_one_that_the_kind_of_object_allows(
+    header: Dataset, kind: str, source: list[str], expected: list[str]
+) -> None:
+    header.SOPClassUID, header.ImageType = STORAGE + kind, source
+    assert list(derived(header)[0].ImageType) == expected

@@ -66,6 +66,40 @@ def test_the_source_is_listed_by_series_once(header: Dataset) -> None:
     assert [item.ReferencedSOPInstanceUID for item in series.ReferencedInstanceSequence] == ["1.2.3"]
 
 
+def test_the_source_is_listed_as_evidence_by_study_and_series(header: Dataset) -> None:
+    earlier, series, instance = Dataset(), Dataset(), Dataset()
+    instance.ReferencedSOPClassUID, instance.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.4", "1.2.9"
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = "1.2.8", Sequence([instance])
+    earlier.StudyInstanceUID, earlier.ReferencedSeriesSequence = "1.2.4", Sequence([series])
+    header.SourceImageEvidenceSequence = Sequence([earlier])
+    derive(header, RUN, position=1, warnings=[])
+    (study,) = header.SourceImageEvidenceSequence
+    assert study.StudyInstanceUID == "1.2.4"
+    found = {
+        item.SeriesInstanceUID: [one.ReferencedSOPInstanceUID for one in item.ReferencedSOPSequence]
+        for item in study.ReferencedSeriesSequence
+    }
+    assert found == {"1.2.8": ["1.2.9"], "1.2.5": ["1.2.3"]}
+
+
+@pytest.mark.parametrize("kind", ["30", "14.1", "13.1.3", "6.2"])
+def test_other_objects_have_no_place_for_evidence(header: Dataset, kind: str) -> None:
+    header.SOPClassUID = f"1.2.840.10008.5.1.4.1.1.{kind}"
+    derive(header, RUN, position=1, warnings=[])
+    assert "SourceImageEvidenceSequence" not in header and "ReferencedSeriesSequence" in header
+    # Enhanced ultrasound names its source in a module of its own as well.
+    assert ("SourceImageSequence" in header) is (kind == "6.2")
+
+
+@pytest.mark.parametrize("keyword", ["SOPInstanceUID", "SeriesInstanceUID"])
+def test_a_source_without_a_place_is_referred_to_nowhere(header: Dataset, keyword: str) -> None:
+    setattr(header, keyword, "")
+    warnings: list[str] = []
+    derive(header, RUN, position=1, warnings=warnings)
+    assert "SourceImageEvidenceSequence" not in header and "ReferencedSeriesSequence" not in header
+    assert any("referenced by checksum only" in line for line in warnings)
+
+
 def test_a_source_that_cannot_be_referenced_is_left_out(header: Dataset) -> None:
     header.SOPInstanceUID = ""
     derive(header, RUN, position=1, warnings=[])

@@ -148,6 +148,8 @@ def _check(path: Path, dataset: Dataset) -> None:
     _complete_class(dataset)
     refuse_non_image(path, dataset)
     _complete_transfer_syntax(path, dataset)
+    if str(dataset.get("NumberOfFrames", "")) == "0":
+        dataset.NumberOfFrames = 1  # as others take it: there is one picture all the same
 
 
 def refuse_non_image(path: Path, dataset: Dataset) -> None:

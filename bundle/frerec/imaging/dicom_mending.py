@@ -42,7 +42,8 @@ def mend(dataset: Dataset, *, signed: bool = False) -> list[str]:
                     told += mend(item, signed=signed)
         except Exception:
             content = raw.value if isinstance(raw.value, bytes) else b""
-            dataset[tag] = DataElement(tag, "UN", content + b"\0" * (len(content) % 2))
+            dataset[tag] = DataElement(tag, "OB", content + b"\0" * (len(content) % 2))
+            dataset[tag].VR = "UN"  # only afterwards: pydicom takes a known tag's own representation for UN
             told.append(f"attribute ({tag.group:04X},{tag.element:04X}) is malformed; its bytes were kept unread")
     return told
 

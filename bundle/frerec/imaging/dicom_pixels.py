@@ -74,7 +74,7 @@ def check_attributes(path: Path, dataset: Dataset) -> str:
     if keyword is None:
         raise InputError(path, "it has no pixel data", "Leave it out, or fetch it again if it should have")
     needed = [*_NEEDED, *(_NEEDED_OF_INTEGERS if keyword == "PixelData" else ())]
-    if dataset.get("SamplesPerPixel") == 3:
+    if str(dataset.get("PhotometricInterpretation")) in _COLOUR:
         needed.append("PlanarConfiguration")
     missing = [name for name in needed if dataset.get(name) in (None, "")]
     if missing:
@@ -111,21 +111,8 @@ def _check_bits(path: Path, dataset: Dataset, keyword: str) -> None:
             raise InputError(path, f"{stored} bits stored do not fit the {allocated} allocated", "Repair its header")
         if _whole(path, dataset, "PixelRepresentation") not in (0, 1):
             raise InputError(path, "its PixelRepresentation is neither 0 nor 1", "Repair its header")
-    if number_of_frames(path, dataset) < 1:
+    if _whole(path, dataset, "NumberOfFrames", 1) < 1:
         raise InputError(path, "its NumberOfFrames is negative", "Repair its header")
-
-
-def number_of_frames(path: Path, dataset: Dataset) -> int:
-    """Number of Frames; 1 where it is missing or zero.
-
-    Args:
-        path: named in errors.
-        dataset: header.
-
-    Raises:
-        InputError: it is no number.
-    """
-    return _whole(path, dataset, "NumberOfFrames", 1) or 1
 
 
 def _whole(path: Path, dataset: Dataset, keyword: str, otherwise: int = 0) -> int:
@@ -150,7 +137,8 @@ def decode_pixels(path: Path, dataset: Dataset) -> DicomPixels:
     with warnings.catch_warnings(), _whole_cells(path, dataset):
         warnings.simplefilter("ignore")
         array, photometric = decode(path, dataset)
-    shape = (number_of_frames(path, dataset), int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel))
+    frames = _whole(path, dataset, "NumberOfFrames", 1)
+    shape = (frames, int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel))
     if array.size != np.prod(shape):
         text = f"its pixel data holds {array.size} values, but {' x '.join(map(str, shape))} are declared"
         raise InputError(path, text, "Fetch it again: it is truncated or its header is wrong")
