@@ -24,6 +24,7 @@ _SILENT = logging.CRITICAL + 1
 _lock = threading.RLock()
 _depth = 0
 _levels: dict[str, int] = {}
+_kept: int | None = None
 _whole_process = False
 
 
@@ -36,9 +37,9 @@ def quiet_libraries() -> Iterator[None]:
     threads. What C code writes to the standard error (libtiff, libjpeg) is held back only in processes that nobody
     else speaks in: after :func:`quiet_process`, and in the workers of a data loader.
     """
-    _hush()
+    _hush(get_worker_info() is not None)
     try:
-        with warnings.catch_warnings(), _no_standard_error():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -54,40 +55,61 @@ def quiet_process() -> None:
     if _whole_process:
         return
     _whole_process = True
-    _hush()
+    with _lock:
+        _set_levels()
     # a closed or full terminal must not turn a line of the log into a traceback
     logging.raiseExceptions = False
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
 
 
-def _hush() -> None:
-    global _depth
+def speak_again() -> None:
+    """Give the standard error back for the program's last words, though other threads may still be reading."""
+    with _lock:
+        _open_standard_error()
+
+
+def _set_levels() -> None:
+    for name in LIBRARIES:
+        logger = logging.getLogger(name)
+        _levels.setdefault(name, logger.level)
+        logger.setLevel(_SILENT)
+
+
+def _hush(in_worker: bool) -> None:
+    """The first of nested or parallel blocks silences, the last one gives the voice back."""
+    global _depth, _kept
     with _lock:
         _depth += 1
-        if _depth == 1:
-            for name in LIBRARIES:
-                logger = logging.getLogger(name)
-                _levels[name] = logger.level
-                logger.setLevel(_SILENT)
+        if _depth > 1:
+            return
+        _set_levels()
+        if _whole_process or in_worker:
+            _kept = _close_standard_error()
 
 
 def _release() -> None:
     global _depth
     with _lock:
         _depth -= 1
-        if _depth == 0:
-            for name, level in _levels.items():
-                logging.getLogger(name).setLevel(level)
+        if _depth > 0:
+            return
+        _open_standard_error()
+        if not _whole_process:
+            for name in LIBRARIES:
+                logging.getLogger(name).setLevel(_levels.pop(name))
 
 
-@contextmanager
-def _no_standard_error() -> Iterator[None]:
-    """Send file descriptor 2 nowhere; Python's own ``sys.stderr`` is flushed first, so nothing of it is lost."""
-    if not (_whole_process or get_worker_info() is not None):
-        yield
-        return
-    kept = None
+def _open_standard_error() -> None:
+    global _kept
+    if _kept is not None:
+        os.dup2(_kept, 2)
+        os.close(_kept)
+        _kept = None
+
+
+def _close_standard_error() -> int | None:
+    """Send file descriptor 2 nowhere; returns a copy of it. ``sys.stderr`` is flushed before, so it loses nothing."""
     with suppress(OSError, ValueError, AttributeError):
         sys.stderr.flush()
     with suppress(OSError):
@@ -95,11 +117,7 @@ def _no_standard_error() -> Iterator[None]:
         try:
             kept = os.dup(2)
             os.dup2(nowhere, 2)
+            return kept
         finally:
             os.close(nowhere)
-    try:
-        yield
-    finally:
-        if kept is not None:
-            os.dup2(kept, 2)
-            os.close(kept)
+    return None

@@ -13,7 +13,10 @@ from frerec.imaging.datalist import read_datalist
 from frerec.imaging.formats import detect_format
 from frerec.workflow.items import is_side_file
 
-INPUT_FOLDERS = ("dataset_dir", "real_dir", "synthetic_dir", "recalibrated_dir")
+INPUT_FOLDERS = (
+    "dataset_dir", "real_dir", "synthetic_dir", "recalibrated_dir", "recalibrated_real_dir", "shr_dir", "training_dir",
+    "synthetic_shr_dir", "synthetic_rhm_dir", "synthetic_frerec_dir",
+)  # fmt: skip
 
 #: How many files that turn out to be no images are tried before a folder is said to hold none.
 _PATIENCE = 1000
@@ -38,20 +41,27 @@ def check_folders(values: Mapping[str, Any], mirrors: bool = False) -> list[FreR
                 problems.append(error)
             except OSError as error:
                 problems.append(ConfigError(key, str(values[key]), f"{error.strerror}", "Check the path"))
-    if not problems and values.get("datalist"):
-        root = values.get("real_dir") or values.get("dataset_dir")
-        told = str(values["datalist"])
-        try:
-            rows = read_datalist(values["datalist"], root, values.get("split"))
-        except InputError as error:
-            return [ConfigError("datalist", told, _inside(error), error.remedy)]
-        except ConfigError as error:
-            return [error]
-        outside = next((row["image"] for row in rows if not _is_below(row["image"], root)), None)
-        if mirrors and outside is not None:
-            reason = f"{outside} does not lie in dataset_dir, {root}"
-            problems.append(ConfigError("datalist", told, reason, "Set dataset_dir to a folder that holds all images"))
-    return problems
+    if problems:
+        return problems
+    problems += _check_datalist("datalist", values, values.get("real_dir") or values.get("dataset_dir"), mirrors)
+    return problems + _check_datalist("synthetic_datalist", values, values.get("synthetic_dir"), False)
+
+
+def _check_datalist(key: str, values: Mapping[str, Any], root: Any, mirrors: bool) -> list[FreRecError]:
+    if not values.get(key):
+        return []
+    told = str(values[key])
+    try:
+        rows = read_datalist(values[key], root, values.get("split"))
+    except InputError as error:
+        return [ConfigError(key, told, _inside(error), error.remedy)]
+    except ConfigError as error:
+        return [error]
+    outside = next((row["image"] for row in rows if not _is_below(row["image"], root)), None)
+    if mirrors and outside is not None:
+        reason = f"{outside} does not lie in dataset_dir, {root}"
+        return [ConfigError(key, told, reason, "Set dataset_dir to a folder that holds all images")]
+    return []
 
 
 def _is_below(path: str, root: Any) -> bool:

@@ -66,6 +66,24 @@ def _list(value: Any) -> str | None:
     return None if good else "not a list"
 
 
+def _share(value: Any) -> bool:
+    return _between(0, 1)(value) is None
+
+
+def _shares(value: Any) -> str | None:
+    return None if _list(value) is None and all(map(_share, value)) else "not a list of numbers between 0 and 1"
+
+
+def _range(value: Any) -> str | None:
+    good = _shares(value) is None and len(value) == 2 and value[0] <= value[1]
+    return None if good else "not the lowest and the highest of two numbers between 0 and 1"
+
+
+def _ratio(value: Any) -> str | None:
+    given = value if _list(value) is None else [value]
+    return None if all(_above(0)(ratio) is None for ratio in given) else "not a number above 0, nor a list of such"
+
+
 def _size(value: Any) -> str | None:
     sides = [value] if isinstance(value, int) else value
     good = _list(sides) is None and len(sides) <= 3 and all(_whole(1)(side) is None for side in sides)
@@ -136,9 +154,10 @@ RULES: dict[str, tuple[Callable[[Any], str | None], str]] = {
     "adversarial_weight": (_above(0, included=True), _WEIGHT),
     "image_size": (_size, """Write it as "[128,128]\""""),
     "crop_size": (_size, """Write it as "[128,128]\""""),
-    "strengths": (_list, 'Write it as "[0.05,1.0]"'),
-    "mask_ratios": (_list, 'Write it as "[0.15,0.25]"'),
-    "label_fractions": (_list, 'Write it as "[0.25,1.0]"'),
+    "synthetic_ratio": (_ratio, "Use the number of synthetic images per real one"),
+    "strengths": (_range, 'Write it as "[0.05,1.0]"'),
+    "mask_ratios": (_shares, 'Write it as "[0.15,0.25]"'),
+    "label_fractions": (_shares, 'Write it as "[0.25,1.0]"'),
     "class_names": (_list, _NAMES),
     "classes": (_list, _NAMES),
     "arm_names": (_list, _NAMES),

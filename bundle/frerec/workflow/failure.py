@@ -10,17 +10,19 @@ import signal
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Any
 
 from tqdm import tqdm
 
 from frerec import __version__
 from frerec.errors import ConfigError, FreRecError, InputError
-from frerec.imaging.quiet import quiet_process
+from frerec.imaging.quiet import quiet_process, speak_again
 from frerec.workflow.outcome import EXIT_BROKE_OFF, EXIT_PREFLIGHT, causes, explain, is_fault
 
 LOG_NAME = "run.log"
@@ -33,6 +35,7 @@ EXIT_TERMINATED = 143
 _OF_A_WORKER = re.compile(r"^frerec\.errors\.(?:Input|Config)Error: (.+)$", re.M)
 _EXPRESSION = re.compile(r"^Failed to evaluate ConfigExpression: \s*(.+)", re.S)
 _COMPONENT = re.compile(r"(?:component|path:) '([\w.]+)'")
+_MISSING = re.compile(r"the referring item `@?(.+?)` is not defined|id='(.+?)' is not found in the config")
 _FRAME = re.compile(r'^\s+File "(.+)", line (\d+), in (\S+)$', re.M)
 _PACKAGES = ("monai", "torch", "numpy", "pytorch-ignite", "pydicom", "nibabel", "pillow", "tifffile")
 
@@ -68,9 +71,7 @@ def tell_failures() -> None:
     _Run.is_program = True
     quiet_process()
     sys.excepthook = _tell
-    for handler in [*logging.getLogger().handlers, logging.lastResort]:
-        if handler is not None:
-            handler.addFilter(_reports_no_exception)
+    logging.setLogRecordFactory(_without_exceptions(logging.getLogRecordFactory()))
     # whoever started the program without an ear for SIGTERM (nohup and the like keep theirs) hears of it too
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminate)
@@ -125,6 +126,7 @@ def trace(error: BaseException) -> str:
 def _tell(kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
     """The program's exception hook; ends it with the exit code, which Python takes from a hook's SystemExit."""
     code, text = _last_words(error)
+    speak_again()
     with suppress(OSError, ValueError):
         sys.stdout.flush()
     with suppress(OSError, ValueError):
@@ -148,8 +150,8 @@ def _last_words(error: BaseException) -> tuple[int, str]:
     if is_fault(error):
         remedy = _logged(error)
     last = causes(error)[-1]
-    named = f"{last.filename}: " if isinstance(last, OSError) and last.filename else ""
-    return EXIT_BROKE_OFF, f"{named}{reason}. {remedy}."
+    place = (last.filename or _Run.folder) if isinstance(last, OSError) else None
+    return EXIT_BROKE_OFF, f"{place}: {reason}. {remedy}." if place else f"{reason}. {remedy}."
 
 
 def _wrong_config(error: BaseException) -> ConfigError | None:
@@ -159,14 +161,17 @@ def _wrong_config(error: BaseException) -> ConfigError | None:
     places = [Path(frame.filename).parts[-3:] for frame in frames]
     failed = next((m[1] for e in causes(error) if (m := _EXPRESSION.search(str(e)))), None)
     if failed and frames and frames[-1].filename == "<string>":
+        # as it stands in the config, without the quotes and line ends of MONAI's message
+        shown = re.sub(r"__local_refs\[\\?'(.+?)\\?'\]", r"@\1", "".join(re.split(r"\"\n *\"", failed))).strip("'\"() ")
         reason = f"this expression of the config cannot be evaluated ({type(last).__name__})"
-        return ConfigError("$", failed, reason, "Look at what was overridden; a text that begins with $ is Python")
+        remedy = "Look at what was overridden; a text that begins with $ is Python"
+        return ConfigError("expression", shown if len(shown) < 100 else f"{shown[:97]}...", reason, remedy)
     if not places or places[-1][:1] != ("monai",):
         return None
     if places[-1][1:] == ("bundle", "workflows.py") and (match := re.match(r"run ID '(.*?)' doesn't exist", str(last))):
         return ConfigError("run_id", match[1], "the config has no such id", "Put a value with spaces into quotes")
-    missing = re.search(r"the referring item `@?(.+?)` is not defined|id='(.+?)' is not found", str(last))
-    if places[-1][1:] == ("bundle", "reference_resolver.py") and missing:
+    missing = next((m for e in causes(error) if (m := _MISSING.search(str(e)))), None)
+    if missing:
         name = missing[1] or missing[2]
         return ConfigError(name, None, "the config refers to this id and has none", "Look at what was overridden")
     if places[-1][1:] == ("utils", "module.py") and isinstance(last, ModuleNotFoundError | TypeError):
@@ -179,15 +184,14 @@ def _wrong_config(error: BaseException) -> ConfigError | None:
 def _logged(error: BaseException) -> str:
     """Write the trace to ``run.log``; returns what to do with it."""
     text = f"{datetime.now(timezone.utc).isoformat(timespec='seconds')} {_Run.name}, {_versions()}\n{trace(error)}\n"
-    for folder in (_Run.folder, Path(tempfile.gettempdir())):
-        if folder is None:
-            continue
+    places = [_Run.folder / LOG_NAME] if _Run.folder else []
+    for path in [*places, Path(tempfile.gettempdir()) / f"frerec-{LOG_NAME}"]:
         with suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             # one write, so that traces of several processes do not mix
-            with (folder / LOG_NAME).open("ab", buffering=0) as log:
+            with path.open("ab", buffering=0) as log:
                 log.write(text.encode("utf-8", "backslashreplace"))
-            return f"Please report this as a fault, with this line and the trace in {folder / LOG_NAME}"
+            return f"Please report this as a fault, with this line and the trace in {path}"
     return "Please report this as a fault, with this line"
 
 
@@ -199,10 +203,19 @@ def _versions() -> str:
     return ", ".join(found)
 
 
-def _reports_no_exception(record: logging.LogRecord) -> bool:
-    """Filter of log handlers: what ignite says of an exception it passes on, message and all, is told by us."""
-    is_report = record.exc_info is not None or "terminating due to exception" in str(record.msg)
-    return not is_report
+def _without_exceptions(make: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
+    """Factory of log records in which what MONAI and ignite say of an exception they pass on reaches no handler.
+
+    They tell its message and traceback, each to a handler of its own; we tell it once, without either.
+    """
+
+    def record(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        made = make(*args, **kwargs)
+        if made.exc_info or "terminating due to exception" in str(made.msg):
+            made.levelno = -1
+        return made
+
+    return record
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:

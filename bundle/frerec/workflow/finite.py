@@ -1,4 +1,4 @@
-"""Stop a training whose loss is no longer a number, before it writes weights that are none."""
+"""Stop a training that learns nothing: no batch to learn from, or a loss that is no longer a number."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from frerec.errors import FreRecError
+from frerec.errors import ConfigError, FreRecError
 
 
 class RequireFiniteLoss:
-    """Raise as soon as a loss is NaN or infinite.
+    """Raise as soon as a loss is NaN or infinite, and at once where there is no batch to compute one from.
 
     Ignite's ``TerminateOnNan`` ends the engine too, but the workflow would go on and save what is left.
 
@@ -24,7 +24,13 @@ class RequireFiniteLoss:
         self.output_transform = output_transform
 
     def attach(self, engine: Engine) -> None:
-        """Register with the end of each iteration."""
+        """Register with the end of each iteration.
+
+        Raises:
+            ConfigError: there are fewer images than a batch takes. MONAI would skip the training with a warning.
+        """
+        if getattr(engine.state, "epoch_length", None) == 0:
+            raise ConfigError("batch_size", None, "there are fewer images than one batch takes", "Use a smaller one")
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:

@@ -68,6 +68,8 @@ class Outcome:
         return printable(f"{self.status}: {self.path}: {self.reason}. {self.remedy}.")
 
 
+# how torch.save says that the disk is full
+_TORN_FILE = ("iostream error", "PytorchStreamWriter failed", "unexpected pos")
 #: What the system says when a disk takes nothing more: every further output would fail too.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -111,6 +113,8 @@ def _known(error: BaseException) -> tuple[str, str] | None:
     for cause in chain:
         if isinstance(cause, (torch.cuda.OutOfMemoryError, MemoryError)) or "not enough memory" in str(cause):
             return "there is not enough memory", "Lower batch_size or num_workers, or use a machine with more memory"
+    if any(words in str(cause) for cause in chain for words in _TORN_FILE):
+        return "a file could not be written to its end", "Make room on the disk, then run again"
     last = chain[-1]
     if isinstance(last, OSError) and last.errno is not None:
         return f"the system refused: {os.strerror(last.errno)}", "Check the disk and the permissions, then run again"

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 import frerec
-from frerec.errors import ConfigError, FreRecError
+from frerec.errors import ConfigError
 from frerec.evaluation.study.arms import Arm, NeedsReferences, select_arms
 from frerec.evaluation.study.baselines import References
 from frerec.evaluation.study.cache import ImageCache, Transform, fingerprint, write_atomic
@@ -285,12 +285,9 @@ def run_study(study: Callable[[], DownstreamStudy]) -> dict[str, Any]:
         The content of metrics.json.
 
     Raises:
-        SystemExit: for a setting or file that cannot be used, with one line that names it and the remedy.
+        ConfigError, InputError: a setting or file that cannot be used.
     """
-    try:
-        return study().run()
-    except FreRecError as error:
-        raise SystemExit(f"study stopped: {error}") from error
+    return study().run()
 
 
 def _clock(seconds: float) -> str:
