@@ -8,8 +8,9 @@ three Fourier transforms, by NumPy. It is the nearest relative of SHR that a wel
 Albumentations is not installed (it is not among the requirements) its columns stay empty. Times are processor
 milliseconds an image, the smallest of the repetitions, which alternate between the two.
 
-"Once" is imposing where nothing has to be clipped, "clipped" where the image leaves what its file can store and the
-profile is imposed a second time.
+"SHR" and "impose" are the transforms of a run, which also recognise the image, draw its references from a bank, check
+and write meta data; "clipped" is imposing where the image leaves what its file can store, which takes a second round.
+"Functions" are the two alone, noise included, which is what the function of Albumentations is to be held against.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
 
 from frerec.shr.array import ImposeProfile, StatisticalHighFrequencyReplacement
 from frerec.shr.bank import ReferenceBank
+from frerec.shr.replacement import HighBand, impose_profile, replace_high_frequencies, white_noise
 
 
 def texture(channels: int, size: int, seed: int) -> torch.Tensor:
@@ -66,8 +68,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print("size | channels | SHR | impose, once | impose, clipped | SHR + impose | FDA | FDA / (SHR + impose)")
-    print("---|---|---|---|---|---|---|---")
+    print("| size | channels | SHR | impose | clipped | functions | FDA | / (SHR + impose) | / functions |")
+    print("| --- " * 9 + "|")
     for channels in arguments.channels:
         bank = ReferenceBank.build([texture(channels, 128, seed) for seed in range(60)])
         replace, impose = StatisticalHighFrequencyReplacement(bank), ImposeProfile()
@@ -76,16 +78,25 @@ def main() -> None:
             replaced = replace(image)
             profile, pixels = replaced.meta["frerec"]["shr"]["profile"], replaced.as_tensor()
             wide = pixels * 1.6 - 0.3
+
+            def functions() -> None:
+                band = HighBand((size, size), 0.25)  # noqa: B023
+                noise = white_noise((channels, size, size), [0])  # noqa: B023
+                changed = replace_high_frequencies(image[None], profile, band, 0.3, noise)  # noqa: B023
+                impose_profile(changed, profile, band)  # noqa: B023
+
             calls = [
                 lambda: replace(image),  # noqa: B023
                 lambda: impose(pixels, profile),  # noqa: B023
                 lambda: impose(wide, profile, limits=(0.0, 1.0)),  # noqa: B023
+                functions,
             ]
             peer = fda(image, texture(channels, size, 1001))
-            shr, once, clipped, *other = alternating(calls if peer is None else [*calls, peer], arguments.repeats)
-            cells = [f"{value:.2f}" for value in (shr, once, clipped, shr + once, *other)]
-            ratio = [f"{other[0] / (shr + once):.1f}"] if other else ["", ""]
-            print(size, channels, *cells, *ratio, sep=" | ", flush=True)
+            measured = alternating(calls if peer is None else [*calls, peer], arguments.repeats)
+            cells = [f"{value:.2f}" for value in measured]
+            if peer is not None:
+                cells += [f"{measured[4] / (measured[0] + measured[1]):.1f}", f"{measured[4] / measured[3]:.1f}"]
+            print("|", " | ".join([str(size), str(channels), *cells, *[""] * (7 - len(cells))]), "|", flush=True)
 
 
 if __name__ == "__main__":

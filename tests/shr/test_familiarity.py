@@ -55,6 +55,25 @@ def test_chests_are_familiar_to_chests_and_other_things_are_not(
     assert min(measure(x) for x in (rows, torch.full((1, 128, 128), 0.5))) > LIMIT
 
 
+def test_a_sample_of_a_large_bank_says_the_same(
+    chest_bank: ReferenceBank, chest_images: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    random = np.random.default_rng(0)
+    tensors = {name: np.concatenate([np.asarray(tensor)] * 40) for name, tensor in chest_bank.tensors.items()}
+    noise = random.standard_normal(tensors["descriptors"].shape).astype(np.float32)
+    tensors["descriptors"] += 0.5 * tensors["descriptors"].std(0) * noise
+    tensors["content_hash"] = random.integers(-(2**63), 2**63 - 1, len(noise), dtype=np.int64)
+    large = ReferenceBank(chest_bank.info, tensors)
+    measure = Familiarity(large)
+    # what is looked at is the sample: a bank of that alone gives the same
+    alone = ReferenceBank(large.info, {name: tensor[large.sample] for name, tensor in tensors.items()})
+    test = chest_images[1]
+    assert [measure(x) for x in test] == [Familiarity(alone)(x) for x in test]
+    assert [measure(x) for x in test.flip(0)] == [measure(x) for x in test][::-1]
+    rows = torch.linspace(0, 60, 128).sin().mul(0.5).add(0.5).expand(1, 128, 128)
+    assert max(measure(x) for x in test) < 0.8 * measure(rows)
+
+
 def test_the_note_travels_with_the_image(
     chest_bank: ReferenceBank, chest_images: tuple[torch.Tensor, torch.Tensor]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from skimage.metrics import structural_similarity
 
 from frerec.errors import ConfigError, FreRecError
 from frerec.shr.bank import ReferenceBank
-from frerec.shr.prediction import ridge
+from frerec.shr.descriptor import blur_direction, descriptor
+from frerec.shr.prediction import BlurFreeSpace, ridge
 from frerec.shr.retrieval import METHODS, Retriever
 from frerec.shr.ssim import ssim
 from frerec.shr.statistics import content_hash
@@ -60,6 +62,68 @@ def test_random_references_are_any_and_the_same_for_a_query(bank: ReferenceBank,
     counts = torch.bincount(torch.tensor(found).flatten(), minlength=len(bank)).double()
     expected = 200 / len(bank)
     assert float(((counts - expected) ** 2 / expected).sum()) < 2 * len(bank)
+
+
+def test_random_order_is_the_one_drawn_from_the_content(bank: ReferenceBank, chest_images: ChestImages) -> None:
+    query = chest_images[1][5]
+    generator = torch.Generator().manual_seed(content_hash(query[None]) & (2**63 - 1))
+    wanted = torch.rand(len(bank), dtype=torch.float64, generator=generator).argsort(descending=True)
+    assert torch.equal(Retriever(bank, "random", top_k=12)(query)[0], wanted[:12])
+
+
+@pytest.fixture(scope="module")
+def large_bank(bank: ReferenceBank) -> ReferenceBank:
+    """9600 entries: those of the bank with noise on their descriptions, in patients of three."""
+    random = np.random.default_rng(0)
+    count = 60 * len(bank)
+    tensors = {
+        name: np.concatenate([np.asarray(bank.tensors[name])] * 60) for name in ("ring_statistics", "descriptors")
+    }
+    tensors["descriptors"] += 0.2 * random.standard_normal(tensors["descriptors"].shape).astype(np.float32)
+    tensors["content_hash"] = random.integers(-(2**63), 2**63 - 1, count, dtype=np.int64)
+    tensors["group"] = np.arange(count, dtype=np.int32) // 3
+    return ReferenceBank(replace(bank.info, kind="statistics"), tensors)
+
+
+def test_random_references_of_a_large_bank(large_bank: ReferenceBank, chest_images: ChestImages) -> None:
+    find, count = Retriever(large_bank, "random", top_k=50), len(large_bank)
+    found = [find(query)[0] for query in chest_images[1]]
+    assert all(torch.equal(find(query)[0], rows) for query, rows in zip(chest_images[1], found, strict=True))
+    assert all(len(set(rows.tolist())) == 50 for rows in found)
+    # they come from everywhere, in no order
+    rows = torch.stack(found).double() / count
+    assert rows.histc(10, 0, 1).min() > 0.6 * rows.numel() / 10
+    assert abs(float(torch.corrcoef(torch.stack([rows.mean(0), torch.arange(50.0).double()]))[0, 1])) < 0.5
+    # without an excluded patient the others keep their places
+    first = int(found[0][0])
+    others = find(chest_images[1][0], exclude_group=first // 3)[0]
+    assert not set(others.tolist()) & {first // 3 * 3 + i for i in range(3)}
+    assert others[:40].tolist() == [row for row in found[0].tolist() if row // 3 != first // 3][:40]
+    hidden = int(large_bank.tensors["content_hash"][first])
+    assert first not in find(chest_images[1][0], exclude_hash=hidden)[0]
+    # most of the bank can be asked for as well
+    assert len(set(Retriever(large_bank, "random", top_k=9000)(chest_images[1][0])[0].tolist())) == 9000
+
+
+@pytest.mark.parametrize("method", ["descriptor", "profile"])
+def test_the_nearest_of_a_large_bank_are_those_of_brute_force(
+    large_bank: ReferenceBank, chest_images: ChestImages, method: str
+) -> None:
+    info = large_bank.info
+    table = torch.from_numpy(np.asarray(large_bank.tensors["descriptors"]))
+    sample = large_bank.sample
+    space = BlurFreeSpace(table[sample], blur_direction(info.image_size, 1, info.descriptor))
+    linear = torch.eye(table.shape[1], dtype=torch.float64)
+    if method == "profile":
+        high = large_bank.profiles[:, 0, large_bank.frequencies >= info.descriptor.cut].double()[sample]
+        linear = ridge(space(table[sample]), high - high.mean(0))
+    for query in chest_images[1][:4]:
+        own = descriptor(query[None], 2, info.descriptor)[0]
+        distance = ((space(table) - space(own)) @ linear).square().mean(1).sqrt()
+        distance[600:603] = torch.inf
+        rows, scores = Retriever(large_bank, method, top_k=20)(query, exclude_group=200)
+        assert rows.tolist() == distance.argsort()[:20].tolist()
+        torch.testing.assert_close(scores, -distance[rows])
 
 
 def test_ssim_equals_brute_force_by_scikit_image(bank: ReferenceBank, chest_images: ChestImages) -> None:
