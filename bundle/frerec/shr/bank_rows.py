@@ -70,6 +70,10 @@ class CheckedRows:
         whole = np.asarray(self[:], dtype=dtype)
         return whole.copy() if copy else whole
 
+    def tolist(self) -> list[Any]:
+        """All of it as nested lists, as ``numpy.ndarray.tolist``."""
+        return np.asarray(self).tolist()
+
     def __getitem__(self, key: Any) -> Any:
         rows = key[0] if isinstance(key, tuple) else key
         size = self.nbytes // max(len(self), 1)
