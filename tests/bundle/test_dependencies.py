@@ -56,6 +56,8 @@ def test_the_package_imports_only_what_it_asks_for(bundle_root: Path, project: d
 @pytest.mark.parametrize("folder", ["tests", "scripts"])
 def test_tests_and_scripts_import_only_what_they_ask_for(bundle_root: Path, project: dict, folder: str) -> None:
     wanted = names(project["dependencies"]) | names(project["optional-dependencies"]["test"])
+    if folder == "scripts":
+        wanted |= names(project["optional-dependencies"]["benchmark"])
     assert imported(bundle_root / folder) - wanted == set()
 
 

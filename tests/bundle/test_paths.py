@@ -26,7 +26,7 @@ def small_bundle(bundle_root: Path, tmp_path: Path) -> Path:
     root = tmp_path / "my bundles" / "copy of frerec"
     (root / "configs").mkdir(parents=True)
     (root / "bundle" / "frerec").mkdir(parents=True)
-    for name in ("__init__.py", "errors.py"):
+    for name in ("__init__.py", "errors.py", "text.py"):
         shutil.copy(bundle_root / "bundle" / "frerec" / name, root / "bundle" / "frerec" / name)
     shipped = json.loads((bundle_root / "configs" / "inference.json").read_text())
     config = {key: shipped[key] for key in ("imports", "bundle_root", "package_path")} | {

@@ -11,7 +11,8 @@ from monai.data import MetaTensor, decollate_batch
 from monai.inferers import SliceInferer, SlidingWindowInferer
 
 from frerec.errors import ConfigError, FreRecError
-from frerec.rhm.inferer import RecalibrationInferer
+from frerec.rhm.inferer import BLENDING, RecalibrationInferer
+from frerec.rhm.precision import network_dtype
 
 
 class Recorder(torch.nn.Module):
@@ -42,7 +43,7 @@ def test_a_larger_image_goes_through_in_windows_as_in_monai() -> None:
     net, x = Recorder(), torch.rand(2, 1, 70, 41)
     out = RecalibrationInferer(max_size=48, roi_size=32, overlap=0.5)(x, net)
     assert set(net.given) == {(1, 1, 32, 32)}
-    reference = SlidingWindowInferer(32, 1, 0.5, mode="gaussian")(x, net)
+    reference = SlidingWindowInferer(32, 1, 0.5, mode="gaussian", sigma_scale=BLENDING)(x, net)
     torch.testing.assert_close(out, reference)
     interior = np.s_[..., 2:-2, 2:-2]
     assert (out - net(x))[interior].abs().max() < 0.2  # a filter of 3 x 3 pixels sees the border of a window
@@ -52,6 +53,20 @@ def test_a_window_never_sticks_out_of_a_narrow_image() -> None:
     net, x = Recorder(), torch.rand(1, 1, 100, 9)
     assert RecalibrationInferer(max_size=64, roi_size=32)(x, net).shape == (1, 2, 100, 9)
     assert set(net.given) == {(1, 1, 32, 9)}
+
+
+@pytest.mark.parametrize("size", [1025, 1100, 1500, 2048, 3518, 5000])
+def test_a_large_image_costs_little_more_a_pixel_than_a_small_one(size: int) -> None:
+    given: list[tuple[int, ...]] = []
+
+    def net(x: torch.Tensor) -> torch.Tensor:
+        given.append(tuple(x.shape[2:]))
+        return x
+
+    x = torch.rand(1, 1, 40, size)
+    torch.testing.assert_close(RecalibrationInferer()(x, net), x)
+    assert len(set(given)) == 1 and max(given[0]) <= 1024
+    assert size < sum(width for _, width in given) < 1.17 * size  # an eighth twice, and rounding
 
 
 @pytest.mark.parametrize("sub_batch_size", [1, 2, 3, 16])
@@ -74,7 +89,7 @@ def test_large_slices_of_a_volume_go_through_in_windows() -> None:
 def test_a_network_for_volumes(max_size: int) -> None:
     net, x = Recorder(3), torch.rand(1, 1, 16, 12, 9)
     out = RecalibrationInferer(3, max_size=max_size, overlap=0.25)(x, net)
-    assert set(net.given) == ({(1, 1, 16, 12, 9)} if max_size == 16 else {(1, 1, 4, 4, 4)})
+    assert set(net.given) == ({(1, 1, 16, 12, 9)} if max_size == 16 else {(1, 1, 8, 8, 8)})
     assert out.shape == (1, 2, 16, 12, 9)
 
 
@@ -155,3 +170,25 @@ def test_no_network_changes_nothing_to_the_last_bit(shape: tuple[int, ...], dtyp
     assert torch.equal(out, x) and out.dtype == dtype
     out.zero_()
     assert x.abs().max() > 0
+
+
+def test_mixed_precision_is_bfloat16_around_the_network_alone() -> None:
+    seen = []
+
+    def net(x: torch.Tensor) -> torch.Tensor:
+        seen.append((x.dtype, torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")))
+        return x @ torch.eye(x.shape[-1])
+
+    x = torch.rand(2, 1, 40, 40)
+    out = RecalibrationInferer(max_size=32, amp=True)(x, net)
+    wanted = network_dtype("cpu", True)
+    assert {kind for kind, _, _ in seen} == {torch.float32} and out.dtype == torch.float32
+    assert {on for _, on, _ in seen} == {wanted == torch.bfloat16}
+    assert not torch.is_autocast_enabled("cpu")
+    if wanted == torch.bfloat16:
+        assert {kind for _, _, kind in seen} == {torch.bfloat16}
+        torch.testing.assert_close(out, x, rtol=2**-8, atol=0)
+        assert not torch.equal(out, x)
+    given = len(seen)
+    RecalibrationInferer(max_size=32)(x, net)
+    assert not any(on for _, on, _ in seen[given:])

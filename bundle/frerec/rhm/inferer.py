@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
@@ -11,6 +12,13 @@ from monai.inferers import Inferer, sliding_window_inference
 from monai.utils import convert_to_dst_type, convert_to_tensor
 
 from frerec.errors import ConfigError, FreRecError
+from frerec.rhm.precision import network_dtype
+
+# Windows have a multiple of this many pixels a side: Fourier transforms are slow where a size has large factors.
+ROUND_TO = 32
+# Width of the Gaussian weights over the side of a window: of .08 to .35 the one that shows the borders of windows least
+# where an eighth of them overlaps (scripts/measure_seams.py).
+BLENDING = 0.18
 
 
 class RecalibrationInferer(Inferer):
@@ -18,7 +26,8 @@ class RecalibrationInferer(Inferer):
 
     - An image (a volume, for a 3-D network) no longer than ``max_size`` along any axis goes through whole: FESA
       and the channel attention then see what they are meant to see, the spectrum of the image.
-    - A larger one goes through in overlapping windows blended by Gaussian weights.
+    - A larger one goes through in overlapping windows blended by Gaussian weights: as few of equal size, none
+      longer than ``max_size``, as cover it. So a pixel costs as much in a large image as in a small one.
     - A volume with a 2-D network goes through slice by slice along its last axis, each slice like an image.
     - With ``torch.nn.Identity()``, which stands for no network, the input comes back as it is.
 
@@ -29,9 +38,10 @@ class RecalibrationInferer(Inferer):
     Args:
         spatial_dims: dimensions of the network, 2 or 3.
         max_size: longest side that goes through whole; None for 1024 in 2-D and 128 in 3-D.
-        roi_size: size of a window, one number or one for each axis; None for half of ``max_size``.
-        overlap: share of a window that its neighbour covers too, at least 0 and below 1.
+        roi_size: size of a window, one number or one for each axis; None for the fewest windows.
+        overlap: share of a window that its neighbour covers too at least, from 0 to below 1.
         sub_batch_size: how much goes through the network at once.
+        amp: let the network compute in bfloat16 where the processor can (:mod:`frerec.rhm.precision`).
 
     Raises:
         ConfigError: a value out of range.
@@ -42,18 +52,17 @@ class RecalibrationInferer(Inferer):
         spatial_dims: int = 2,
         max_size: int | None = None,
         roi_size: int | Sequence[int] | None = None,
-        overlap: float = 0.5,
+        overlap: float = 0.125,
         sub_batch_size: int = 1,
+        amp: bool = False,
     ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3):
             raise ConfigError("spatial_dims", spatial_dims, "images have 2 or 3 spatial dimensions", "Use 2 or 3")
         if max_size is None:
             max_size = 1024 if spatial_dims == 2 else 128
-        if roi_size is None:
-            roi_size = max(1, max_size // 2)
-        roi = [roi_size] * spatial_dims if isinstance(roi_size, int) else list(roi_size)
-        if len(roi) != spatial_dims or min(roi) < 1 or max(roi) > max_size:
+        roi = [roi_size] * spatial_dims if isinstance(roi_size, int) else roi_size and list(roi_size)
+        if roi is not None and (len(roi) != spatial_dims or min(roi) < 1 or max(roi) > max_size):
             raise ConfigError(
                 "roi_size", roi_size, f"a window has {spatial_dims} sides from 1 to max_size={max_size}",
                 "Use a smaller window or a larger max_size",
@@ -63,7 +72,7 @@ class RecalibrationInferer(Inferer):
         if sub_batch_size < 1:
             raise ConfigError("sub_batch_size", sub_batch_size, "nothing would go through", "Use 1 or more")
         self.spatial_dims, self.max_size, self.roi_size = spatial_dims, max_size, roi
-        self.overlap, self.sub_batch_size = overlap, sub_batch_size
+        self.overlap, self.sub_batch_size, self.amp = overlap, sub_batch_size, amp
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
@@ -105,13 +114,15 @@ class RecalibrationInferer(Inferer):
         return convert_to_dst_type(out.contiguous(), inputs)[0]
 
     def _images(self, x: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
-        size = x.shape[2:]
+        whole = max(x.shape[2:]) <= self.max_size
+        dtype = network_dtype(x.device, self.amp)
         outputs = []
         for part in x.contiguous().split(self.sub_batch_size):
-            if max(size) <= self.max_size:
-                out = network(part, *args, **kwargs)
-            else:
-                out = self._windows(part, partial(network, *args, **kwargs))
+            with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
+                if whole:
+                    out = network(part, *args, **kwargs)
+                else:
+                    out = self._windows(part, partial(network, *args, **kwargs))
             outputs.append(out.to(x.dtype))
         return torch.cat(outputs)
 
@@ -121,7 +132,18 @@ class RecalibrationInferer(Inferer):
             # input, or a part of it, would hand it the image itself
             return network(window.clone()).to(window.dtype)
 
+        sides = [self._window_side(n) for n in x.shape[2:]] if self.roi_size is None else self.roi_size
         # a window longer than the image would be padded with zeros, which no network has seen
-        roi = [min(r, n) for r, n in zip(self.roi_size, x.shape[2:], strict=True)]
-        out = sliding_window_inference(x, roi, self.sub_batch_size, on_a_copy, self.overlap, mode="gaussian")
+        roi = [min(r, n) for r, n in zip(sides, x.shape[2:], strict=True)]
+        out = sliding_window_inference(
+            x, roi, self.sub_batch_size, on_a_copy, self.overlap, mode="gaussian", sigma_scale=BLENDING
+        )
         return cast(torch.Tensor, out)
+
+    def _window_side(self, n: int) -> int:
+        """Side of the fewest equal windows, each no longer than ``max_size``, that cover ``n`` pixels."""
+        count, side = 1, n
+        while side > self.max_size:
+            count += 1
+            side = math.ceil(n / (1 + (count - 1) * (1 - self.overlap)))
+        return min(n, self.max_size, math.ceil(side / ROUND_TO) * ROUND_TO)

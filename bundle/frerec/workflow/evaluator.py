@@ -43,7 +43,6 @@ class FolderEvaluator(SupervisedEvaluator):
         inferer: how the network is applied; None for a plain call.
         postprocessing: transform of one item's dictionary with ``image`` and ``pred``.
         val_handlers: handlers with ``attach``.
-        amp: automatic mixed precision on CUDA.
         saved_key: where the saver leaves the list of paths it wrote.
     """
 
@@ -57,7 +56,6 @@ class FolderEvaluator(SupervisedEvaluator):
         inferer: Inferer | None = None,
         postprocessing: Callable[[Any], Any] | None = None,
         val_handlers: Sequence[Any] | None = None,
-        amp: bool = False,
         saved_key: str = "saved",
     ) -> None:
         # set before the base class registers the iteration
@@ -70,7 +68,6 @@ class FolderEvaluator(SupervisedEvaluator):
             iteration_update=self.recalibrate,
             inferer=inferer,
             val_handlers=val_handlers,
-            amp=amp and torch.device(device).type == "cuda",
             decollate=False,
         )
         # the report tells what matters; the engine's own news would drown it
@@ -113,8 +110,7 @@ class FolderEvaluator(SupervisedEvaluator):
         start = time.perf_counter()
         try:
             images = torch.stack([_image(loaded) for loaded in group]).to(self.state.device)
-            with torch.autocast("cuda", enabled=self.amp):
-                predictions = self.inferer(images, self.network)
+            predictions = self.inferer(images, self.network)
             result = {id(loaded): p.float().cpu() for loaded, p in zip(group, predictions, strict=True)}
         except Exception as error:
             if len(group) > 1:
