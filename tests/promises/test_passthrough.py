@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -45,9 +46,17 @@ def corpus(root: Path) -> list[Path]:
     return sorted(set(files) - set(series)) + series[::STRIDE]
 
 
+def whole(path: Path) -> pydicom.Dataset:
+    """pydicom loses all of a file that lacks the delimiter behind its last compressed frame; here it gets one."""
+    dataset = pydicom.dcmread(path, force=True)
+    if len(dataset) == 0:
+        dataset = pydicom.dcmread(BytesIO(path.read_bytes() + b"\xfe\xff\xdd\xe0\0\0\0\0"), force=True)
+    return dataset
+
+
 def pixels(path: Path) -> np.ndarray:
     """pydicom's own reading, with the little help that broken test files need."""
-    dataset = pydicom.dcmread(path, force=True)
+    dataset = whole(path)
     if "TransferSyntaxUID" not in dataset.file_meta:
         dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2"
     return dataset.pixel_array
@@ -69,7 +78,7 @@ def test_the_whole_corpus(shared_data: Path, tmp_path: Path) -> None:
         output = tmp_path / path.relative_to(root)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            new, old = pydicom.dcmread(output), pydicom.dcmread(path, force=True)
+            new, old = pydicom.dcmread(output), whole(path)
             same = [new.get(keyword) == old.get(keyword) for keyword in KEPT if old.get(keyword) not in (None, "")]
             if not all(same) or not np.array_equal(pixels(output), pixels(path)):
                 wrong.append(path.name)
