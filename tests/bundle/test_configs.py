@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import inspect
 import json
+import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from monai.bundle import ConfigParser
+
+import frerec
+from frerec.preflight import PreflightError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "configs").glob("*.json"))}
@@ -122,6 +130,85 @@ def test_documented_defaults_are_the_real_ones(name: str) -> None:
     told = dict(re.findall(r"^\| `(\w+)` \| `?(.*?)`? \|", section.group(1), re.M))
     numbers = {key: value for key, value in CONFIGS[name].items() if isinstance(value, int | float | bool)}
     assert {key: told.get(key) for key in numbers} == {key: json.dumps(value) for key, value in numbers.items()}
+
+
+def targets(value: Any) -> Iterator[str]:
+    """Every dotted `_target_` of a config."""
+    if isinstance(value, dict):
+        if "." in str(value.get("_target_", "")):
+            yield value["_target_"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from targets(item)
+
+
+def located(path: str) -> Any:
+    """What a dotted path names to pydoc.locate of Python 3.12 and later: as much of it as can be is a module."""
+    parts = path.split(".")
+    found, count = importlib.import_module(parts[0]), 1
+    while count < len(parts) and importlib.util.find_spec(".".join(parts[: count + 1])) is not None:
+        found, count = importlib.import_module(".".join(parts[: count + 1])), count + 1
+        if not hasattr(found, "__path__"):
+            break
+    for part in parts[count:]:
+        found = getattr(found, part)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_every_target_is_a_function_or_class_on_every_python(name: str) -> None:
+    found = {path: located(path) for path in targets(CONFIGS[name])}
+    assert {path for path, thing in found.items() if inspect.ismodule(thing) or not callable(thing)} == set()
+
+
+def test_no_name_of_the_package_is_both_a_module_and_something_in_it() -> None:
+    # Python 3.12 and later would take the module where a config means the other, and do nothing without a word.
+    both = []
+    for package in ("frerec", *(m.name for m in pkgutil.walk_packages(frerec.__path__, "frerec.") if m.ispkg)):
+        folder = importlib.import_module(package)
+        names = {module.name for module in pkgutil.iter_modules(folder.__path__)}
+        both += [f"{package}.{n}" for n in names if not inspect.ismodule(getattr(folder, n, inspect))]
+    assert both == []
+
+
+#: Ids that no wrong value can be given to, or whose values only the component knows.
+UNCHECKED = {"bundle_root", "arms", "bank_path", "licence", "provenance"}
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_every_setting_goes_through_the_preflight(name: str) -> None:
+    (step,) = (s for s in CONFIGS[name]["initialize"] if "preflight" in str(s) and isinstance(s, dict))
+    checked = {value: CONFIGS[name].get(key) for key, value in step.items() if isinstance(value, str)}
+    aliases = {str(value).removeprefix("@") for value in checked.values()}
+    assert overridable(CONFIGS[name]) - step.keys() - aliases - UNCHECKED == set()
+    assert CONFIGS[name]["initialize"][1]["_target_"] == "frerec.workflow.failure.tell_failures"
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_mistakes_are_told_by_id_whatever_the_workflow(
+    name: str, bundle_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = ConfigParser()
+    parser.read_config(str(bundle_root / "configs" / f"{name}.json"))
+    step = CONFIGS[name]["initialize"][2]
+    # what Python Fire makes of `--output_dir 2024`, `--seed x`, `--channels`, `--datalist a,b`, `--real_dir`, ...
+    mistakes = {
+        "output_dir": 2024, "seed": "x", "channels": True, "datalist": ("a", "b"), "real_dir": True, "batch_size": None,
+        "dataset_dir": str(tmp_path / "gone"), "overwrite": "true", "image_size": "64x64", "learning_rate": 0,
+        "bank_path": False, "device": "gpu", "mask_ratio": 7,
+    }  # fmt: skip
+    made = {key: value for key, value in mistakes.items() if key in step and key in CONFIGS[name]}
+    assert len(made) >= 4
+    parser.update({"bundle_root": str(bundle_root), **made})
+    with pytest.raises(PreflightError) as ended:
+        for index in range(3):
+            parser.get_parsed_content(f"initialize#{index}")
+    told = {getattr(problem, "config_id", "") for problem in ended.value.problems}
+    assert made.keys() - told == set()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"{name} cannot start: {len(ended.value.problems)} problems"
+    assert len(lines) == 1 + len(ended.value.problems)
 
 
 def test_recalibration_means_the_same_in_inference_and_study() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from frerec.preflight.paths import check_folders, check_outputs, first_image
+from frerec.preflight.paths import check_folders, check_outputs, first_image, image_files
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -83,3 +83,33 @@ def test_a_folder_without_write_permission() -> None:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         Path(name).chmod(0o700)
+
+
+def test_finding_one_image_does_not_list_the_folders_behind_it(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/2.png", "notes.txt", ".hidden.png", "c/.thumbs/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(PNG)
+    files = image_files(tmp_path)
+    assert next(files) == tmp_path / "a" / "1.png"
+    # what is found is found on the way
+    (tmp_path / "b" / "3.png").write_bytes(PNG)
+    assert [path.name for path in files] == ["2.png", "3.png"]
+
+
+def test_a_file_in_the_place_of_a_parent_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    problem = told(check_outputs({"output_dir": str(tmp_path / "file" / "a" / "b")}, {}, mirrors=False))
+    assert f"{tmp_path / 'file'} is a file, not a folder" in problem
+    assert "a folder, not a file" in told(check_outputs({"bank_path": str(tmp_path)}, {}, mirrors=False))
+
+
+def test_a_datalist_that_leads_out_of_a_mirrored_folder(tmp_path: Path) -> None:
+    for name in ("in/a.png", "b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(PNG)
+    listed = tmp_path / "list.csv"
+    listed.write_text("image\na.png\n../b.png\n")
+    values = {"dataset_dir": str(tmp_path / "in"), "datalist": str(listed)}
+    problem = told(check_folders(values, mirrors=True))
+    assert problem.startswith("datalist=") and "does not lie in dataset_dir" in problem
+    assert check_folders(values) == []

@@ -40,3 +40,20 @@ def test_outputs_need_not_exist(sound: dict[str, Any], tmp_path: Any) -> None:
 def test_at_strength_0_without_network_neither_bank_nor_weights_are_needed(sound: dict[str, Any]) -> None:
     values = {**sound, "bank_path": "/gone", "weights_path": "/gone", "strength": 0, "use_network": False}
     assert find_problems(**values) == []
+
+
+def test_outputs_need_a_value(sound: dict[str, Any]) -> None:
+    (problem,) = find_problems(**{**sound, "output_dir": None})
+    assert str(problem).startswith("output_dir=None: it is needed and has no value")
+
+
+def test_one_process_of_a_distributed_run_speaks(
+    sound: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for rank, told in (("0", ["top_k", "device"]), ("1", ["device"])):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(PreflightError) as ended:
+            check("train", **{**sound, "top_k": 0, "device": "cuda:99"})
+        assert len(ended.value.problems) == 2
+        lines = capsys.readouterr().err.splitlines()[1:]
+        assert [line.split("=")[0] for line in lines] == [f"- {key}" for key in told]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from ignite.engine import Engine
 
-from frerec.errors import FreRecError
+from frerec.errors import ConfigError, FreRecError
 from frerec.workflow.finite import RequireFiniteLoss
 
 
@@ -20,3 +20,10 @@ def test_finite_losses_pass() -> None:
     engine = Engine(lambda _, batch: {"loss": 1.0 / (batch + 1)})
     RequireFiniteLoss(lambda output: output["loss"]).attach(engine)
     assert engine.run(range(3), max_epochs=2).iteration == 6
+
+
+def test_a_training_without_a_batch_does_not_begin() -> None:
+    engine = Engine(lambda _, batch: {"loss": 1.0})
+    engine.state.epoch_length = 0
+    with pytest.raises(ConfigError, match="fewer images than one batch takes"):
+        RequireFiniteLoss(lambda output: output["loss"]).attach(engine)

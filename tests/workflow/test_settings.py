@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from monai.transforms import Compose
 
 import frerec
 from frerec.workflow.settings import fingerprint, run_settings
@@ -41,3 +42,19 @@ def test_fingerprint_depends_on_values_not_on_order() -> None:
     assert fingerprint({"a": 1, "b": [1, None]}) == fingerprint({"b": [1, None], "a": 1})
     assert fingerprint({"a": 1}) != fingerprint({"a": 2})
     assert len(fingerprint({})) == 16
+
+
+class Applied:
+    def __init__(self, **values: object) -> None:
+        self.values = values
+
+    def settings(self) -> dict[str, object]:
+        return self.values
+
+
+def test_what_a_component_says_of_itself_counts() -> None:
+    composed = Compose([lambda x: x, Applied(strength=0.7, bands=None)])
+    settings = run_settings(reported_by=[composed, Applied(impose_profile=True)], strength=0, seed=3)
+    expected = {"frerec_version": frerec.__version__, "strength": 0.7, "bands": None, "impose_profile": True, "seed": 3}
+    assert settings == expected
+    assert run_settings(reported_by=[Compose([])], strength=0)["strength"] == 0

@@ -52,11 +52,18 @@ def _check_datalist(key: str, values: Mapping[str, Any], root: Any, mirrors: boo
         return []
     told = str(values[key])
     try:
-        rows = read_datalist(values[key], root, values.get("split"))
+        rows = read_datalist(values[key], root)
     except InputError as error:
         return [ConfigError(key, told, _inside(error), error.remedy)]
-    except ConfigError as error:
-        return [error]
+    if key == "datalist":
+        known = sorted({str(row.get("split")) for row in rows})
+        problems: list[FreRecError] = [
+            ConfigError(name, values[name], f"{told} has no such row, only {', '.join(known)}", "Name one of those")
+            for name in ("split", "train_split", "val_split")
+            if values.get(name) and str(values[name]) not in known
+        ]
+        if problems:
+            return problems
     outside = next((row["image"] for row in rows if not _is_below(row["image"], root)), None)
     if mirrors and outside is not None:
         reason = f"{outside} does not lie in dataset_dir, {root}"

@@ -68,6 +68,8 @@ class Outcome:
         return printable(f"{self.status}: {self.path}: {self.reason}. {self.remedy}.")
 
 
+# how PyTorch says that its own memory, or that of a loader's worker, is exhausted
+_NO_MEMORY = ("not enough memory", "is killed by signal", "exited unexpectedly", "unable to allocate shared memory")
 # how torch.save says that the disk is full
 _TORN_FILE = ("iostream error", "PytorchStreamWriter failed", "unexpected pos")
 #: What the system says when a disk takes nothing more: every further output would fail too.
@@ -111,7 +113,8 @@ def _known(error: BaseException) -> tuple[str, str] | None:
             reason, _, remedy = str(cause).rstrip(".").partition(". ")
             return reason, remedy or "See the documentation of this step"
     for cause in chain:
-        if isinstance(cause, (torch.cuda.OutOfMemoryError, MemoryError)) or "not enough memory" in str(cause):
+        short = any(words in str(cause) for words in _NO_MEMORY)
+        if short or isinstance(cause, (torch.cuda.OutOfMemoryError, MemoryError)):
             return "there is not enough memory", "Lower batch_size or num_workers, or use a machine with more memory"
     if any(words in str(cause) for cause in chain for words in _TORN_FILE):
         return "a file could not be written to its end", "Make room on the disk, then run again"
