@@ -97,7 +97,8 @@ def test_freed_memory_is_kept_before_anything_is_computed(name: str) -> None:
     if "initialize" in CONFIGS[name]:
         steps = [step if isinstance(step, str) else step["_target_"] for step in CONFIGS[name]["initialize"]]
         # only the messages come before it
-        expected = ["@package_path", "frerec.workflow.failure.tell_failures", "frerec.workflow.memory.keep_freed_memory"]
+        workflow = "frerec.workflow."
+        expected = ["@package_path", f"{workflow}failure.tell_failures", f"{workflow}memory.keep_freed_memory"]
         assert steps[:3] == expected
 
 
