@@ -183,7 +183,6 @@ def test_every_setting_goes_through_the_preflight(name: str) -> None:
     checked = {value: CONFIGS[name].get(key) for key, value in step.items() if isinstance(value, str)}
     aliases = {str(value).removeprefix("@") for value in checked.values()}
     assert overridable(CONFIGS[name]) - step.keys() - aliases - UNCHECKED == set()
-    assert CONFIGS[name]["initialize"][1]["_target_"] == "frerec.workflow.failure.tell_failures"
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -192,7 +191,8 @@ def test_mistakes_are_told_by_id_whatever_the_workflow(
 ) -> None:
     parser = ConfigParser()
     parser.read_config(str(bundle_root / "configs" / f"{name}.json"))
-    step = CONFIGS[name]["initialize"][2]
+    steps = CONFIGS[name]["initialize"]
+    place, step = next((i, s) for i, s in enumerate(steps) if "preflight" in str(s) and isinstance(s, dict))
     # what Python Fire makes of `--output_dir 2024`, `--seed x`, `--channels`, `--datalist a,b`, `--real_dir`, ...
     mistakes = {
         "output_dir": 2024, "seed": "x", "channels": True, "datalist": ("a", "b"), "real_dir": True, "batch_size": None,
@@ -203,7 +203,7 @@ def test_mistakes_are_told_by_id_whatever_the_workflow(
     assert len(made) >= 4
     parser.update({"bundle_root": str(bundle_root), **made})
     with pytest.raises(PreflightError) as ended:
-        for index in range(3):
+        for index in range(place + 1):
             parser.get_parsed_content(f"initialize#{index}")
     told = {getattr(problem, "config_id", "") for problem in ended.value.problems}
     assert made.keys() - told == set()
