@@ -216,6 +216,7 @@ def test_recalibration_means_the_same_in_inference_and_study() -> None:
     ids = ("preset", "mask_ratio", "top_k", "bands", "strength", "mode", "sampling", "method", "impose_profile", "fesa")
     inference, study = ({key: CONFIGS[name][key] for key in ids} for name in ("inference", "study"))
     assert inference == study
+    assert CONFIGS["study"]["inferer"]["amp"] == CONFIGS["inference"]["amp"]
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)

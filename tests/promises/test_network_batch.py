@@ -21,10 +21,11 @@ def network() -> FreRecNet:
 
 
 @pytest.mark.parametrize("shape", [(5, 1, 33, 40), (2, 1, 33, 40, 3)])
+@pytest.mark.parametrize("amp", [False, True])
 @torch.no_grad()
-def test_batch_order_and_company_do_not_matter(network: FreRecNet, shape: tuple[int, ...]) -> None:
+def test_batch_order_and_company_do_not_matter(network: FreRecNet, shape: tuple[int, ...], amp: bool) -> None:
     images = torch.rand(shape, generator=torch.Generator().manual_seed(1))
-    inferer = RecalibrationInferer()
+    inferer = RecalibrationInferer(amp=amp)
     together = inferer(images, network)
     alone = torch.cat([inferer(image[None], network) for image in images])
     order = torch.arange(shape[0]).flip(0)
@@ -40,6 +41,22 @@ def test_larger_sub_batches_agree_to_rounding(network: FreRecNet) -> None:
     for sub_batch_size in (2, 3, 7):
         other = RecalibrationInferer(sub_batch_size=sub_batch_size)(volume, network)
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("amp", [False, True])
+def test_threads_do_not_matter(network: FreRecNet, amp: bool) -> None:
+    volume = torch.rand(1, 1, 64, 72, 3, generator=torch.Generator().manual_seed(1))
+    before, outputs = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            outputs.append(RecalibrationInferer(amp=amp)(volume, network))
+    finally:
+        torch.set_num_threads(before)
+    # a sum may be split between threads, so the last bits are not promised: one step of an 8 bit image at most
+    for other in outputs[1:]:
+        torch.testing.assert_close(other, outputs[0], rtol=0, atol=1 / 255 if amp else 1e-6)
 
 
 @torch.no_grad()

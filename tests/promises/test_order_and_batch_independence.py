@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from monai.bundle import ConfigWorkflow
 
+from frerec.rhm.precision import network_dtype
 from frerec.workflow.manifest import merge_manifests
 
 Run = Callable[..., dict[str, Any]]
@@ -57,6 +59,15 @@ def test_images_were_changed(one_by_one: dict[str, Any], mixed_folder: Path) -> 
 @pytest.mark.parametrize("settings", [{"batch_size": 3}, {"batch_size": 16}, {"batch_size": 2, "num_workers": 2}])
 def test_batches_and_workers(settings: dict[str, int], run: Run, one_by_one: dict[str, Any]) -> None:
     assert run(**settings) == one_by_one
+
+
+def test_without_mixed_precision_as_with_it(run: Run, one_by_one: dict[str, Any]) -> None:
+    """Both are the same however the work is cut; where the processor has no bfloat16, both are one."""
+    exact = run(batch_size=1, amp=False)
+    assert run(batch_size=3, num_workers=2, amp=False) == exact
+    assert exact.keys() == one_by_one.keys()
+    bfloat16 = network_dtype("cpu", True) == torch.bfloat16
+    assert (exact["scan_0.nii.gz"] != one_by_one["scan_0.nii.gz"]) == bfloat16
 
 
 def test_shards(run: Run, one_by_one: dict[str, Any], tmp_path: Path) -> None:

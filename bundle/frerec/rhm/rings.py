@@ -7,8 +7,6 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from frerec.spectrum.bands import hermitian_weights, radius
-
 
 def ring_windows(shape: tuple[int, ...], n_rings: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Soft rings over the half-plane of an image of size ``shape``, cached.
@@ -28,15 +26,31 @@ def ring_windows(shape: tuple[int, ...], n_rings: int, device: torch.device) -> 
         over each ring, and weights that spread ring values over frequencies. Rows sum to 1, but to 0 at zero
         frequency.
     """
-    # a cached tensor in one trace and a new one in the next would make the tracer see two different networks
-    return (_windows if torch.jit.is_tracing() else _cached_windows)(shape, n_rings, device)
+    # a cached tensor in one trace and a new one in the next would make the tracer see two different networks, and what
+    # an exporter sees is no tensor at all
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return _windows(shape, n_rings, device)
+    return _cached_windows(shape, n_rings, device)
+
+
+def _half_plane(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Radius and Hermitian weight of each coefficient (:mod:`frerec.spectrum.bands`), two float32 columns (F, 1)."""
+    # by numpy: what torch computes, an exporter would record
+    axes = [*(np.fft.fftfreq(n) for n in shape[:-1]), np.fft.rfftfreq(shape[-1])]
+    squared = sum(np.square(2 * axis) for axis in np.meshgrid(*axes, indexing="ij"))
+    weights = np.full(squared.shape, 2.0, dtype=np.float32)
+    weights[..., 0] = 1
+    if shape[-1] % 2 == 0:
+        weights[..., -1] = 1
+    return np.sqrt(squared).astype(np.float32).reshape(-1, 1), weights.reshape(-1, 1)
 
 
 def _windows(shape: tuple[int, ...], n_rings: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    r = np.minimum(radius(shape).numpy().reshape(-1, 1), 1).astype(np.float64)
+    r, weights = _half_plane(shape)
+    r = np.minimum(r, 1).astype(np.float64)
     logits = -0.5 * ((r - np.linspace(0, 1, n_rings)) * (n_rings - 1)) ** 2
     is_texture = r > 0
-    average = np.exp(logits - logits.max(0)) * hermitian_weights(shape).numpy().reshape(-1, 1) * is_texture
+    average = np.exp(logits - logits.max(0)) * weights * is_texture
     average /= np.maximum(average.sum(0), np.finfo(np.float64).tiny)
     spread = np.exp(logits) / np.exp(logits).sum(1, keepdims=True) * is_texture
     # a cached tensor born in inference mode could not serve a later training step
