@@ -46,6 +46,12 @@ class ManifestHandler:
         engine.add_event_handler(Events.STARTED, self.started)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.iteration_completed)
         engine.add_event_handler(Events.COMPLETED, self.completed)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self.broke_off)
+
+    def broke_off(self, _engine: Engine, error: Exception) -> None:
+        """Unlock the folder for the next run of this process, and pass the error on."""
+        self.manifest.abandon()
+        raise error
 
     def started(self, _engine: Engine) -> None:
         """Lock the output folder and open the manifest."""

@@ -244,16 +244,20 @@ class Manifest:
         else:
             _write(self.path, read_records(self.path).values())
         self._previous = None
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._unlock()
 
     def abandon(self) -> None:
-        """Let go of a manifest that can no longer be written, with what the disk did not take."""
+        """Let go of the manifest of a run that broke off, and of the folder; what the disk did not take is lost."""
         stream, self._stream = self._stream, None
         if stream is not None:
             with suppress(OSError):
                 stream.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _drop_torn_line(self) -> None:
         if not self.path.exists():
