@@ -20,7 +20,7 @@ from frerec.preflight import PreflightError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "configs").glob("*.json"))}
-OVERLAYS = {name for name in CONFIGS if name.startswith("multi_gpu_")}
+OVERLAYS = {name for name in CONFIGS if name.startswith("multi_gpu_") or name.endswith("_trt")}
 WORKFLOWS = sorted(CONFIGS.keys() - OVERLAYS - {"metadata"})
 PAGE = ROOT / "docs" / "reference" / "config_ids.md"
 

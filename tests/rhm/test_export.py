@@ -1,15 +1,19 @@
-"""The network leaves Python through monai.bundle's exporter and answers the same."""
+"""The network leaves Python through monai.bundle's exporters and answers the same in other engines."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from monai.bundle import ckpt_export
+from monai.bundle import ckpt_export, onnx_export
+from PIL import Image
 
+from frerec.rhm.inferer import RecalibrationInferer
 from frerec.rhm.network import FreRecNet
+from tests.conftest import BundleCommand
 
 # in a traced network sizes are constants, which the tracer points out
 pytestmark = pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
@@ -56,3 +60,79 @@ def test_a_traced_network_is_the_same_before_and_after_the_rings_are_cached() ->
         second = torch.jit.trace(net, x)(x)
     torch.testing.assert_close(first, expected)
     torch.testing.assert_close(second, expected)
+
+
+SHAPE = (1, 1, 72, 64)
+# the same sums in another order, on values near 1
+TOLERANCE = {"rtol": 0.0, "atol": 1e-5}
+
+
+@pytest.fixture(scope="module")
+def shipped(bundle_root: Path) -> tuple[FreRecNet, dict[str, str]]:
+    """The shipped network, and where an exporter finds it."""
+    paths = {
+        "ckpt_file": str(bundle_root / "models" / "model.pt"),
+        "config_file": str(bundle_root / "configs" / "inference.json"),
+        "bundle_root": str(bundle_root),
+    }
+    network = FreRecNet().eval()
+    network.load_state_dict(torch.load(paths["ckpt_file"], weights_only=True))
+    return network, paths
+
+
+@torch.no_grad()
+def test_onnx_runtime_answers_the_same(shipped: tuple[FreRecNet, dict[str, str]], tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="ONNX export needs onnxscript: pip install '.[deploy]'")
+    onnx = pytest.importorskip("onnx", reason="ONNX export needs onnx: pip install '.[deploy]'")
+    runtime = pytest.importorskip("onnxruntime", reason="the answer comes from ONNX Runtime: pip install '.[deploy]'")
+    network, paths = shipped
+    exporter = {"dynamo": True, "opset_version": 20}
+    made = str(tmp_path / "model.onnx")
+    onnx_export("network_def", made, use_trace=True, input_shape=SHAPE, converter_kwargs=exporter, **paths)
+    operators = [node.op_type for node in onnx.load(made).graph.node]
+    blocks = 7
+    assert operators.count("DFT") == 4 * blocks, "two axes there and two back in every block"
+    session = runtime.InferenceSession(made, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def engine(x: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(session.run(None, {name: x.numpy()})[0])
+
+    x = torch.rand(SHAPE)
+    torch.testing.assert_close(engine(x), network(x), **TOLERANCE)
+    assert (network(x) - x).abs().max() > 1e-3
+    # a larger image in windows of the exported size
+    size = {"max_size": 72, "roi_size": SHAPE[2:]}
+    large = torch.rand(1, 1, 100, 90)
+    torch.testing.assert_close(
+        RecalibrationInferer(**size)(large, engine), RecalibrationInferer(**size)(large, network), **TOLERANCE
+    )
+
+
+@torch.no_grad()
+def test_openvino_answers_the_same(shipped: tuple[FreRecNet, dict[str, str]], tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino", reason="the answer comes from OpenVINO: pip install openvino")
+    network, paths = shipped
+    ckpt_export("network_def", str(tmp_path / "model.ts"), use_trace=True, input_shape=SHAPE, **paths)
+    exported = torch.jit.load(tmp_path / "model.ts").eval()
+    model = openvino.convert_model(exported, example_input=torch.rand(SHAPE))
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    x = torch.rand(SHAPE)
+    torch.testing.assert_close(torch.from_numpy(compiled(x.numpy())[0]), network(x), **TOLERANCE)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU the engine itself would answer")
+def test_the_tensorrt_overlay_changes_nothing_where_there_is_no_gpu(
+    bundle_root: Path, bundle_command: BundleCommand, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    noise = np.random.default_rng(0).normal(128, 12, (40, 48)).astype(np.uint8)
+    Image.fromarray(noise).save(folder / "a.png")
+    plain = bundle_root / "configs" / "inference.json"
+    both = f"['{plain}','{bundle_root / 'configs' / 'inference_trt.json'}']"
+    for name, config, words in (("plain", plain, ("--amp", "False")), ("trt", both, ())):
+        made = ("--dataset_dir", folder, "--output_dir", tmp_path / name, *words)
+        done = bundle_command("run", "--config_file", config, *made)
+    assert "TensorRT and/or polygraphy packages are not available" in done.stdout
+    assert (tmp_path / "plain" / "a.png").read_bytes() == (tmp_path / "trt" / "a.png").read_bytes()

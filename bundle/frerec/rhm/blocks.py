@@ -149,8 +149,10 @@ class FESA(nn.Module):
             rings = average.type_as(amplitude) @ amplitude.t()
             gates = self.ring_gates(rings.view(-1, batch, channels).transpose(0, 1))
             change = (gates - 1).transpose(0, 1).reshape(-1, batch * channels)
-            gain = 1 + (spread.type_as(amplitude) @ change).t().contiguous()
-            return irfftn(spectrum * gain.view(spectrum.shape), shape).to(x.dtype)
+            gain = 1 + (spread.type_as(amplitude) @ change).t()
+            # real and imaginary part by the real gain: torch would make a complex number of it first
+            gated = torch.view_as_real(spectrum) * gain.reshape(spectrum.shape)[..., None]
+            return irfftn(torch.view_as_complex(gated), shape).to(x.dtype)
 
 
 class FETBlock(nn.Module):
