@@ -15,14 +15,14 @@ from monai.engines import IterationEvents, SupervisedEvaluator
 from monai.inferers import Inferer
 from monai.utils import CommonKeys
 
-from frerec.errors import FreRecError, OutputError
+from frerec.errors import FreRecError
 from frerec.imaging.provenance import plain
 from frerec.imaging.quiet import quiet_libraries
 from frerec.imaging.reading import file_sha256
 from frerec.imaging.source import Source
 from frerec.workflow.failure import told
 from frerec.workflow.folder import LoadedItem
-from frerec.workflow.outcome import DONE, FAILED, Outcome, disk_error
+from frerec.workflow.outcome import DONE, FAILED, Outcome
 
 
 class FolderEvaluator(SupervisedEvaluator):
@@ -82,9 +82,6 @@ class FolderEvaluator(SupervisedEvaluator):
 
         Returns:
             The outcome of every item, in order; also kept as ``state.output``.
-
-        Raises:
-            OutputError: the disk takes nothing more.
         """
         waiting = [loaded for loaded in batch if loaded.outcome is None]
         predictions: dict[int, torch.Tensor] = {}
@@ -129,11 +126,6 @@ class FolderEvaluator(SupervisedEvaluator):
             data = self.saver(data)
             loaded.finish(DONE, outputs=self._outputs(data), **_told(data[CommonKeys.IMAGE]))
         except Exception as error:
-            full = disk_error(error)
-            if full is not None:
-                # every further output would fail alike
-                remedy = "Make room, or choose another output_dir, and run the same command again"
-                raise OutputError(self.output_dir, f"the system refused: {full.strerror}", remedy) from error
             self._fail(loaded, error)
 
     def _outputs(self, data: dict[Any, Any]) -> list[dict[str, str]]:

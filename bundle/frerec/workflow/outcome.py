@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import traceback
 from collections.abc import Mapping
@@ -72,8 +71,6 @@ class Outcome:
 _NO_MEMORY = ("not enough memory", "is killed by signal", "exited unexpectedly", "unable to allocate shared memory")
 # how torch.save says that the disk is full
 _TORN_FILE = ("iostream error", "PytorchStreamWriter failed", "unexpected pos")
-#: What the system says when a disk takes nothing more: every further output would fail too.
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def explain(error: BaseException) -> tuple[str, str]:
@@ -122,11 +119,6 @@ def _known(error: BaseException) -> tuple[str, str] | None:
     if isinstance(last, OSError) and last.errno is not None:
         return f"the system refused: {os.strerror(last.errno)}", "Check the disk and the permissions, then run again"
     return None
-
-
-def disk_error(error: BaseException) -> OSError | None:
-    """The error in the chain of causes that says the disk takes nothing more (:data:`DISK_ERRORS`)."""
-    return next((e for e in causes(error) if isinstance(e, OSError) and e.errno in DISK_ERRORS), None)
 
 
 def is_input_error(error: BaseException) -> bool:
