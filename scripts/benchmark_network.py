@@ -1,62 +1,74 @@
-"""What FESA costs: FreRecNet against MONAI's Restormer of the same width and blocks, and the presets by themselves.
+"""What a pass of the network costs: FreRecNet of this and of another version against MONAI's Restormer.
 
-Each case runs in processes of its own, so that its peak memory is its own; the cases take turns, and the fastest
-of the repetitions counts. On CPU the time is processor time of one thread, and memory is what the process takes
-from the system beyond what it held before the first batch.
+Each case runs in processes of its own, the cases take turns, and the median counts. On a CPU the time is processor
+time of one thread, so that a busy machine disturbs it little, and memory is what the process takes from the system
+beyond what it held before the first batch. The tables of the documentation are what this prints.
 
-    python scripts/benchmark_network.py
-    python scripts/benchmark_network.py --cases compact paper --size 256 --forward_only
-    python scripts/benchmark_network.py --device cuda --size 256 --batch 8
+    git worktree add ../frerec-0.1.0 2794947
+    python scripts/benchmark_network.py --before ../frerec-0.1.0
+    python scripts/benchmark_network.py --cases restormer paper without_fesa --sizes 128 --width 48 --blocks 2 4 6 8
+    python scripts/benchmark_network.py --device cuda --cases compact compact_bf16 paper paper_bf16 --sizes 256
+
+Cases: ``restormer``, MONAI's, of the given width and blocks; ``before``, the compact preset of the checkout named by
+``--before``; ``compact`` and ``paper``, float32 with the usual allocator; ``_kept`` after it keeps freed memory as the
+workflows do; ``_bf16`` computes in bfloat16 as well; ``without_fesa`` is ``paper`` without its frequency branch.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import torch
-from monai.networks.nets.restormer import Restormer
-from torch.utils.flop_counter import FlopCounterMode
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
-
-from frerec.rhm.network import FreRecNet
-
+HERE = Path(__file__).resolve().parents[1]
+CASES = ["restormer", "before", "compact", "compact_kept", "compact_bf16"]
 HEADS = (1, 2, 4, 8)
 # Freed memory goes back to the system at once, so that the peak is that of the tensors and not of the allocator.
 EXACT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
-def build(name: str, blocks: tuple[int, ...], width: int) -> torch.nn.Module:
+def build(name: str, args: argparse.Namespace) -> torch.nn.Module:
+    from frerec.rhm.network import FreRecNet
+
     if name == "restormer":
-        return Restormer(2, 1, 1, width, blocks, HEADS, num_refinement_blocks=2, layer_norm_use_bias=True)
-    if name == "compact":
-        return FreRecNet(preset="compact")
-    return FreRecNet(preset="paper", num_blocks=blocks, width=width, fesa=name != "without_fesa")
+        from monai.networks.nets.restormer import Restormer
+
+        blocks = tuple(args.blocks)
+        return Restormer(2, 1, 1, args.width, blocks, HEADS[: len(blocks)], 2 if len(blocks) == 4 else 1)
+    if name == "without_fesa":
+        return FreRecNet(preset="paper", fesa=False)
+    return FreRecNet(preset="paper" if name.startswith("paper") else "compact")
 
 
-def measure(name: str, args: argparse.Namespace) -> dict[str, float]:
-    """Cost of one case in this process, forward alone and with backward, for one batch."""
+def measure(name: str, size: int, args: argparse.Namespace) -> dict[str, float]:
+    """Cost of one case in this process, for one batch."""
+    if name.endswith(("_kept", "_bf16")):
+        from frerec.workflow.memory import keep_freed_memory
+
+        keep_freed_memory()
     torch.manual_seed(0)
     torch.set_num_threads(1)
     cuda = args.device == "cuda"
-    net = build(name, tuple(args.num_blocks), args.width).to(args.device)
-    x = torch.rand(args.batch, 1, args.size, args.size, device=args.device)
+    net = build(name, args).to(args.device).eval()
+    x = torch.rand(args.batch, 1, size, size, device=args.device)
 
-    def forward() -> None:
-        with torch.inference_mode():
-            net(x)
-
-    def backward() -> None:
-        net.zero_grad()
-        net(x).square().mean().backward()
+    def step() -> None:
+        with torch.autocast(args.device, torch.bfloat16, enabled=name.endswith("_bf16")):
+            if not args.backward:
+                with torch.inference_mode():
+                    net(x)
+                return
+            net.zero_grad()
+            loss = net(x).float().square().mean()
+        loss.backward()
 
     def clock() -> float:
         if cuda:
@@ -66,59 +78,56 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, float]:
     def peak() -> float:
         return torch.cuda.max_memory_allocated() / 2**20 if cuda else resource.getrusage(0).ru_maxrss / 2**10
 
-    result = {}
-    base = peak()
-    for label, step in (("forward", forward), ("backward", backward))[: 1 if args.forward_only else 2]:
-        seconds = []
-        for _ in range(args.repeats + 1):
-            start = clock()
-            step()
-            seconds.append(clock() - start)
-        result |= {f"{label}_s": min(seconds[1:]), f"{label}_mib": peak() - base}
-    result["parameters"] = float(sum(p.numel() for p in net.parameters()))
-    counter = FlopCounterMode(display=False)
-    with counter, torch.inference_mode():
-        net(x[:1])
-    result["gflop_image"] = counter.get_total_flops() / 1e9
+    base, seconds = peak(), []
+    for _ in range(args.repeats + 1):
+        start = clock()
+        step()
+        seconds.append((clock() - start) / args.batch)
+    return {"seconds": statistics.median(seconds[1:]), "mib": peak() - base}
+
+
+def run_case(name: str, size: int, args: argparse.Namespace, environment: dict[str, str]) -> dict[str, float]:
+    root = Path(args.before).resolve() if name == "before" else HERE
+    command = [sys.executable, "-W", "ignore", __file__, *sys.argv[1:], "--one", name, "--sizes", str(size)]
+    environment = os.environ | environment | {"PYTHONPATH": str(root / "bundle")}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024])
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--width", type=int, default=48, help="of all cases but compact")
-    parser.add_argument("--num_blocks", type=int, nargs=4, default=[2, 4, 6, 8], help="of all cases but compact")
-    parser.add_argument("--forward_only", action="store_true", help="what recalibrating costs; training is left out")
-    parser.add_argument("--repeats", type=int, default=2, help="repetitions in a process")
-    parser.add_argument("--rounds", type=int, default=2, help="processes for each case")
-    parser.add_argument("--cases", nargs="+", default=["restormer", "paper", "without_fesa", "compact"])
+    parser.add_argument("--cases", nargs="+", default=CASES)
+    parser.add_argument("--before", help="checkout of another version")
+    parser.add_argument("--width", type=int, default=32, help="of restormer")
+    parser.add_argument("--blocks", type=int, nargs="+", default=[1, 1, 2], help="of each level of restormer")
+    parser.add_argument("--backward", action="store_true", help="a step of training instead of a pass")
+    parser.add_argument("--repeats", type=int, default=3, help="repetitions in a process")
+    parser.add_argument("--rounds", type=int, default=3, help="processes for each case and size")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(measure(args.one, args)))
+        print(json.dumps(measure(args.one, args.sizes[-1], args)))
         return
-    best: dict[str, dict[str, float]] = {}
-    for turn in range(args.rounds + 1):
-        for name in args.cases:
-            command = [sys.executable, "-W", "ignore", __file__, *sys.argv[1:], "--one", name]
-            environment = os.environ | (EXACT_MEMORY if turn == 0 else {})
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
-            result = json.loads(done.stdout.splitlines()[-1])
-            times = {key: value for key, value in result.items() if key.endswith("_s")}
-            if turn == 0:
-                best[name] = result | dict.fromkeys(times, math.inf)
-            else:
-                best[name] |= {key: min(best[name][key], value) for key, value in times.items()}
-    reference = best.get("restormer")
-    print(f"{args.batch} x 1 x {args.size} x {args.size}, {args.device}; in brackets: times MONAI's Restormer")
-    for name, row in best.items():
-        cells = [f"{row['parameters'] / 1e6:.2f} M parameters", f"{row['gflop_image']:.2f} GFLOP an image"]
-        for key in (key for key in row if key.endswith(("_s", "_mib"))):
-            ratio = f" ({row[key] / reference[key]:.2f})" if reference else ""
-            cells.append(f"{key.replace('_', ' ')} {row[key]:.3g}{ratio}")
-        print(f"{name}: " + ", ".join(cells))
+    cases = [name for name in args.cases if name != "before" or args.before]
+    print("| 1 x n x n, " + args.device + " | " + " | ".join(f"{size} | memory" for size in args.sizes) + " |")
+    print("| --- |" + " --- | --- |" * len(args.sizes))
+    rows: dict[str, list[str]] = {name: [] for name in cases}
+    for size in args.sizes:
+        memory = {name: run_case(name, size, args, EXACT_MEMORY)["mib"] for name in cases}
+        times: dict[str, list[float]] = {name: [] for name in cases}
+        for _ in range(args.rounds):
+            for name in cases:
+                times[name].append(run_case(name, size, args, {})["seconds"])
+        first = statistics.median(times[cases[0]])
+        for name in cases:
+            seconds = statistics.median(times[name])
+            rows[name] += [f"{seconds:.3g} s ({first / seconds:.2f} x)", f"{memory[name]:.0f} MiB"]
+    for name, cells in rows.items():
+        print(f"| `{name}` | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":
