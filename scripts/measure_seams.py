@@ -1,11 +1,11 @@
 """Measure what windows cost on a large image: how far windowed inference is from the whole image's, and the seams.
 
 The image's high frequencies are replaced as SHR does (with the image's own profile); the network then restores it
-whole and in windows. For each window size and overlap the table gives, in grey levels of 255: the largest and the
+whole and in windows. For each longest window and overlap the table gives, in grey levels of 255: the largest and the
 root-mean-square difference from the whole image's result, and the mean step of that difference across the lines where
 a window begins or ends, beside its mean step everywhere else. Equal steps mean that no seam is there to be seen.
 
-    python scripts/measure_seams.py image.dcm --weights models/model.pt --size 1024
+    python scripts/measure_seams.py image.dcm --weights models/model.pt --size 1536
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def main() -> None:
     parser.add_argument("image", help="a large two-dimensional image: DICOM, PNG, TIFF, ...")
     parser.add_argument("--weights", required=True)
     parser.add_argument("--preset", default="compact")
-    parser.add_argument("--size", type=int, default=1024, help="side of the central part that is used")
+    parser.add_argument("--size", type=int, default=1536, help="side of the central part that is used")
     parser.add_argument("--strength", type=float, default=0.5)
     parser.add_argument("--mask_ratio", type=float, default=0.25)
-    parser.add_argument("--windows", type=int, nargs="+", default=[256, 512])
-    parser.add_argument("--overlaps", type=float, nargs="+", default=[0.125, 0.25, 0.5])
+    parser.add_argument("--windows", type=int, nargs="+", default=[512, 1024], help="longest side of a window")
+    parser.add_argument("--overlaps", type=float, nargs="+", default=[0.0625, 0.125, 0.25, 0.5])
     args = parser.parse_args()
 
     net = FreRecNet(preset=args.preset).eval()
@@ -82,13 +82,15 @@ def main() -> None:
     print(f"{tuple(shape)}: PSNR {psnr(replaced):.2f} dB after SHR, {psnr(whole):.2f} dB restored ({seconds:.1f} s)")
     print(f"the network changes {change:.2f} grey levels (root mean square)")
     print("window overlap   PSNR  max diff  rms diff  step at borders  elsewhere  seconds")
-    for window in args.windows:
+    for longest in args.windows:
         for overlap in args.overlaps:
-            out, seconds = run(max_size=window, roi_size=window, overlap=overlap)
+            settings = {"max_size": longest, "overlap": overlap}
+            out, seconds = run(**settings)
             difference = 255 * (out - whole)
-            seam, other = steps(difference, [border_lines(n, window, overlap) for n in shape])
+            sides = [RecalibrationInferer(**settings).window_side(n) for n in shape]
+            seam, other = steps(difference, [border_lines(n, s, overlap) for n, s in zip(shape, sides, strict=True)])
             print(
-                f"{window:6d} {overlap:7.3f} {psnr(out):6.2f} {float(difference.abs().max()):9.3f} "
+                f"{sides[0]:6d} {overlap:7.4f} {psnr(out):6.2f} {float(difference.abs().max()):9.3f} "
                 f"{float(difference.square().mean().sqrt()):9.4f} {seam:16.4f} {other:10.4f} {seconds:8.1f}"
             )
 

@@ -132,7 +132,7 @@ class RecalibrationInferer(Inferer):
             # input, or a part of it, would hand it the image itself
             return network(window.clone()).to(window.dtype)
 
-        sides = [self._window_side(n) for n in x.shape[2:]] if self.roi_size is None else self.roi_size
+        sides = [self.window_side(n) for n in x.shape[2:]] if self.roi_size is None else self.roi_size
         # a window longer than the image would be padded with zeros, which no network has seen
         roi = [min(r, n) for r, n in zip(sides, x.shape[2:], strict=True)]
         out = sliding_window_inference(
@@ -140,7 +140,7 @@ class RecalibrationInferer(Inferer):
         )
         return cast(torch.Tensor, out)
 
-    def _window_side(self, n: int) -> int:
+    def window_side(self, n: int) -> int:
         """Side of the fewest equal windows, each no longer than ``max_size``, that cover ``n`` pixels."""
         count, side = 1, n
         while side > self.max_size:

@@ -14,7 +14,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -3, -4, -8
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep what it frees: half to two thirds less processor time for a network on a CPU.
+    """Let this process keep what it frees: a third to three fifths less processor time for a network on a CPU.
 
     glibc asks the system for every block beyond some megabytes and hands it back as soon as it is freed. A network
     frees and asks again at every operation, and the system has to clear each page anew. Afterwards such blocks come
