@@ -27,6 +27,8 @@ def start(bundle_root: Path, tmp_path: Path) -> Start:
 
     def begin(config: str, *words: object, **options: object) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "monai.bundle", "run", "--config_file"]
+        # a shell's background job ignores Ctrl-C, and so would everything it starts
+        options.setdefault("preexec_fn", lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         return subprocess.Popen(
             [*command, *map(str, (bundle_root / "configs" / f"{config}.json", *words))],
             cwd=tmp_path,

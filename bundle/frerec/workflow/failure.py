@@ -130,8 +130,9 @@ def _tell(kind: type[BaseException], error: BaseException, _trace: TracebackType
     with suppress(OSError, ValueError):
         sys.stdout.flush()
     with suppress(OSError, ValueError):
-        # clear of a progress bar
-        tqdm.write(f"{_Run.name} stopped: {text}", file=sys.stderr)
+        for bar in list(getattr(tqdm, "_instances", ())):
+            bar.close()  # what an error left open would stand before our words on their line
+        print(f"{_Run.name} stopped: {text}", file=sys.stderr, flush=True)
     raise SystemExit(code)
 
 
