@@ -45,7 +45,8 @@ def rfftn(x: torch.Tensor, spatial_dims: int) -> torch.Tensor:
     """
     axes = spatial_axes(x, spatial_dims)
     with torch.autocast(x.device.type, enabled=False):
-        return torch.fft.rfftn(_as_float(x), dim=axes, norm="ortho")
+        # MKL refuses expanded tensors (a stride of 0) in PyTorch 2.8
+        return torch.fft.rfftn(_as_float(x).contiguous(), dim=axes, norm="ortho")
 
 
 def irfftn(spectrum: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
