@@ -57,16 +57,15 @@ def quiet_process() -> None:
     _whole_process = True
     with _lock:
         _set_levels()
+    # Python speaks through a descriptor of its own from here on, so that bars and last words are never held back
+    with suppress(OSError, ValueError, AttributeError):
+        if sys.stderr.fileno() == 2:
+            sys.stderr.flush()
+            sys.stderr = os.fdopen(os.dup(2), "w", 1, encoding=sys.stderr.encoding, errors="backslashreplace")
     # a closed or full terminal must not turn a line of the log into a traceback
     logging.raiseExceptions = False
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-
-
-def speak_again() -> None:
-    """Give the standard error back for the program's last words, though other threads may still be reading."""
-    with _lock:
-        _open_standard_error()
 
 
 def _set_levels() -> None:
@@ -78,14 +77,14 @@ def _set_levels() -> None:
 
 def _hush(in_worker: bool) -> None:
     """The first of nested or parallel blocks silences, the last one gives the voice back."""
-    global _depth, _kept
+    global _depth
     with _lock:
         _depth += 1
         if _depth > 1:
             return
         _set_levels()
         if _whole_process or in_worker:
-            _kept = _close_standard_error()
+            _close_standard_error()
 
 
 def _release() -> None:
@@ -108,16 +107,15 @@ def _open_standard_error() -> None:
         _kept = None
 
 
-def _close_standard_error() -> int | None:
-    """Send file descriptor 2 nowhere; returns a copy of it. ``sys.stderr`` is flushed before, so it loses nothing."""
+def _close_standard_error() -> None:
+    """Send file descriptor 2 nowhere and keep a copy of it, noted first: an interrupt may come at any line."""
+    global _kept
     with suppress(OSError, ValueError, AttributeError):
         sys.stderr.flush()
     with suppress(OSError):
+        _kept = os.dup(2)
         nowhere = os.open(os.devnull, os.O_WRONLY)
         try:
-            kept = os.dup(2)
             os.dup2(nowhere, 2)
-            return kept
         finally:
             os.close(nowhere)
-    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import platform
 import re
@@ -22,7 +23,7 @@ from tqdm import tqdm
 
 from frerec import __version__
 from frerec.errors import ConfigError, FreRecError, InputError
-from frerec.imaging.quiet import quiet_process, speak_again
+from frerec.imaging.quiet import quiet_process
 from frerec.workflow.outcome import EXIT_BROKE_OFF, EXIT_PREFLIGHT, causes, explain, is_fault
 
 LOG_NAME = "run.log"
@@ -124,16 +125,18 @@ def trace(error: BaseException) -> str:
 
 
 def _tell(kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
-    """The program's exception hook; ends it with the exit code, which Python takes from a hook's SystemExit."""
+    """The program's exception hook: its last words, then the end with the exit code they stand for."""
     code, text = _last_words(error)
-    speak_again()
     with suppress(OSError, ValueError):
         sys.stdout.flush()
     with suppress(OSError, ValueError):
         for bar in list(getattr(tqdm, "_instances", ())):
             bar.close()  # what an error left open would stand before our words on their line
         print(f"{_Run.name} stopped: {text}", file=sys.stderr, flush=True)
-    raise SystemExit(code)
+    for child in multiprocessing.active_children():
+        child.terminate()
+    # at once: threads of a loader that are still in C++ code would abort an interpreter that takes leave around them
+    os._exit(code)
 
 
 def _last_words(error: BaseException) -> tuple[int, str]:
