@@ -49,6 +49,12 @@ def test_values_cut_off_are_told() -> None:
     assert "values were cut off" in str(unlike(Likeness.of(image, stored, image, 100.0), (0, 100), REFUSED))
 
 
+def test_rounding_is_not_cutting() -> None:
+    wanted = np.random.default_rng(0).uniform(0, 6, 500)
+    assert Likeness.of(wanted, np.rint(wanted), wanted, width=6.0, step=1.0).cut == 0
+    assert Likeness.of(wanted, np.minimum(np.rint(wanted), 4), wanted, width=6.0, step=1.0).cut > 50
+
+
 def gray(folder: Path) -> Path:
     y, x = np.mgrid[:60, :70]
     values = 120 + 80 * np.sin(x / 11) * np.cos(y / 9) + np.random.default_rng(0).normal(0, 4, y.shape)

@@ -80,9 +80,10 @@ def _likeness(
     frames: DicomFrames, written: Sequence[npt.NDArray[Any]], new: Mapping[int, npt.NDArray[np.float32]], width: float
 ) -> Likeness:
     parts = []
+    integer = frames.pixels.stored.dtype.kind in "iu"
     for index, (old, stored) in enumerate(zip(frames.physical, written, strict=True)):
-        real = ~frames.padded(index)
-        parts.append(Likeness.of(old[:, real], stored[:, real], new[index][:, real], width))
+        real, step = ~frames.padded(index), abs(frames.rules[index].slope) if integer else 0.0
+        parts.append(Likeness.of(old[:, real], stored[:, real], new[index][:, real], width, step))
     return combine(parts)
 
 

@@ -62,7 +62,12 @@ class Likeness:
 
     @classmethod
     def of(
-        cls, old: npt.NDArray[Any], new: npt.NDArray[Any], wanted: npt.NDArray[Any], width: float = math.inf
+        cls,
+        old: npt.NDArray[Any],
+        new: npt.NDArray[Any],
+        wanted: npt.NDArray[Any],
+        width: float = math.inf,
+        step: float = 0.0,
     ) -> Likeness:
         """Compare what was read with what is written, in physical values.
 
@@ -71,11 +76,12 @@ class Likeness:
             new: values as they are stored.
             wanted: values before they were brought to what can be stored.
             width: of the range of values in use, see `CUT`.
+            step: between neighbouring storable values: what is merely rounded is not cut off.
         """
         if old.size == 0:
             return cls()
         a, b = old.astype(np.float64).ravel(), new.astype(np.float64).ravel()
-        cut = int(np.count_nonzero(np.abs(b - wanted.ravel()) > CUT * width))
+        cut = int(np.count_nonzero(np.abs(b - wanted.ravel()) > max(CUT * width, 0.75 * step)))
         error = float(np.square(a - b).sum())
         means = float(a.mean()), float(b.mean())
         a -= means[0]

@@ -89,7 +89,8 @@ def restore_nifti(path: Path, array: npt.NDArray[np.float32], scale: float, widt
     else:
         encoded = wanted.astype(stored.dtype)
     result = np.where(changed, encoded, stored).astype(stored.dtype)
-    likeness = Likeness.of(old, _scale(result, slope, intercept), new, width)
+    step = abs(slope) if stored.dtype.kind in "iu" else 0.0
+    likeness = Likeness.of(old, _scale(result, slope, intercept), new, width, step)
     return StoredPixels(path, result, bool(changed.any()), clipped=clipped, likeness=likeness)
 
 

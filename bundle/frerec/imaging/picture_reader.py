@@ -84,7 +84,7 @@ def restore_picture(
     else:
         encoded = new.astype(original.dtype)
     stored = np.where(changed, encoded, original)
-    likeness = Likeness.of(original, stored, new, width)
+    likeness = Likeness.of(original, stored, new, width, float(original.dtype.kind in "iu"))
     if picture.inverted:
         stored = np.iinfo(original.dtype).max - stored
     if picture.alpha is not None:

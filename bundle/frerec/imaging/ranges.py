@@ -12,16 +12,16 @@ image                                   rule          range
 ======================================  ============  ================================================================
 unsigned pictures of 8 and 16 bits;     `stored`      all that can be stored: an 8 bit picture is divided by 255
 colour DICOM; gray DICOM of at most     `bits`        0 to 2**b - 1 for the b bits in use, where more than 8 can be
-8 bits without rescale; NIfTI of                      stored and the largest value lies in the lowest quarter of them
+8 bits without rescale; NIfTI of                      stored and not all of them are in use
 unsigned bytes without scaling
 CT                                      `hounsfield`  -1024 to 3071 HU, the same for every CT image
 MR, NM, PT; NIfTI; other pictures       `robust`      0.5th to 99.5th percentile of the whole image or volume
 other gray DICOM (CR, DX, MG, XA, ...)  `window`      the first window of the header, cut to what can be stored
 ======================================  ============  ================================================================
 
-and `robust` instead of any of them where the image's robust range fills less than `FILLED` of it (of a window:
-`WINDOW_FILLED`). The limits are our choice: an 8 bit patch of a mammogram, the flattest real image measured, fills a
-tenth of its range and most more than an eighth; images of other kinds fill two fifths and more.
+and `robust` instead of any of them where the image's robust range fills less than `FILLED` of it (of a window and of
+the scale of CT: `SCALE_FILLED`). The limits are our choice: an 8 bit patch of a mammogram, the flattest real image
+measured, fills a tenth of its range and most more than an eighth; images of other kinds fill two fifths and more.
 """
 
 from __future__ import annotations
@@ -41,10 +41,9 @@ RULES = ("auto", "stored", "bits", "window", "hounsfield", "robust", "measured")
 ROBUST_PERCENTILES = (0.5, 99.5)
 #: The scale of CT images: 12 bits of Hounsfield units, the same for every file.
 HOUNSFIELD = (-1024.0, 3071.0)
-#: Share of a range that the robust range of an image must fill. Tissue alone spans some 150 HU of the scale of CT.
-FILLED, WINDOW_FILLED, HOUNSFIELD_FILLED = 1 / 8, 1 / 4, 1 / 32
-#: Pictures of more than 8 bits whose largest value lies below this share of the largest storable one use fewer bits.
-FEWER_BITS = 1 / 4
+#: Share of a range that the robust range of an image must fill; of one that is stated by a header or by convention, the
+#: second. A slice of CT with air in it fills more than that, a patch of tissue does not.
+FILLED, SCALE_FILLED = 1 / 8, 1 / 4
 
 #: Ranges by name as `[lower, upper]`, and under `auto` the name of the one to take, under `why` the reason.
 Ranges = dict[str, Any]
@@ -89,8 +88,8 @@ def offer_stored(ranges: Ranges, limits: Sequence[float], take: bool = True) -> 
     ranges["stored"] = [low, high]
     name, why = "stored", "all that can be stored"
     top = ranges["measured"][1]
-    if low == 0 and high > 0xFF and top < FEWER_BITS * high:
-        bits = max(8, int(top).bit_length())
+    bits = max(8, int(top).bit_length())
+    if low == 0 and (1 << bits) - 1 < high:
         ranges["bits"] = [0.0, float((1 << bits) - 1)]
         name, why = "bits", f"{bits} of {int(high).bit_length()} bits are in use"
     if take:
@@ -119,7 +118,7 @@ def offer_window(ranges: Ranges, window: Sequence[float] | None, limits: Sequenc
     if not (robust[0] < high and low < robust[1]) or high - low < FILLED * (robust[1] - robust[0]):
         ranges["why"] = "hardly any of its values lie within its window"
     else:
-        _take(ranges, "window", "the first window of its header", WINDOW_FILLED)
+        _take(ranges, "window", "the first window of its header", SCALE_FILLED)
 
 
 def offer_hounsfield(ranges: Ranges) -> None:
@@ -130,7 +129,7 @@ def offer_hounsfield(ranges: Ranges) -> None:
     if low < HOUNSFIELD[0] - width or high > HOUNSFIELD[1] + width:
         ranges["why"] = "its values cannot be Hounsfield units"
     else:
-        _take(ranges, "hounsfield", "the scale of CT", HOUNSFIELD_FILLED)
+        _take(ranges, "hounsfield", "the scale of CT", SCALE_FILLED)
 
 
 def _take(ranges: Ranges, name: str, why: str, needed: float) -> None:
