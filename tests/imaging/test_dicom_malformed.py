@@ -8,6 +8,7 @@ import struct
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from PIL import Image
 from pydicom.data import get_testdata_file
 from pydicom.dataset import FileDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
 
 from frerec.errors import InputError
 from frerec.imaging.loader import LoadMedicalImage
@@ -324,3 +326,21 @@ def test_a_packed_file_is_called_what_it_is(tmp_path: Path) -> None:
 
 
 LENIENT: dict[str, Any] = {"write_like_original": True} if pydicom.__version__ < "3" else {"enforce_file_format": False}
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_jpeg_that_is_cut_short_is_refused_though_its_decoder_fills_it_up(tmp_path: Path, share: float) -> None:
+    y, x = np.mgrid[:64, :80]
+    stored = (120 + 60 * np.sin(x / 9) * np.cos(y / 7)).astype(np.uint8)
+    buffer = BytesIO()
+    Image.fromarray(stored).save(buffer, "JPEG", quality=95)
+    whole = buffer.getvalue()
+    for name, data in (("whole", whole), ("cut", whole[: int(share * len(whole))])):
+        dataset = dicom_object(stored)
+        dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+        dataset.PixelData = encapsulate([data])
+        dataset["PixelData"].is_undefined_length = True
+        save(dataset, tmp_path / f"{name}.dcm")
+    assert LoadMedicalImage()(tmp_path / "whole.dcm").shape == (1, 64, 80)
+    with pytest.raises(InputError, match="is truncated: an image in it has no end"):
+        LoadMedicalImage()(tmp_path / "cut.dcm")

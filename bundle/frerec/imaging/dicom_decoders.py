@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ except ImportError:  # pydicom 2.4
 _SEQUENTIAL = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 # pydicom decodes run lengths itself; the package that is faster at it panics on damaged data, past every handler.
 _OWN = "pydicom"
-_START, _SCAN = b"\xff\xd8", 0xFFDA
+_START, _SCAN, _END = b"\xff\xd8", 0xFFDA, b"\xff\xd9"
+# JPEG and JPEG-LS, whose decoders make up what is missing at the end.
+_JPEG = (*_SEQUENTIAL, *(f"1.2.840.10008.1.2.4.{tail}" for tail in ("57", "70", "80", "81")))
 
 _INSTALL = "Install the decoder packages that frerec depends on, or decompress the file with another tool"
 
@@ -43,6 +46,9 @@ def decode(path: Path, dataset: Dataset) -> tuple[npt.NDArray[Any], str]:
     """
     syntax = UID(str(dataset.file_meta.TransferSyntaxUID))
     try:
+        if syntax in _JPEG and any(_cut_short(dataset.PixelData)):
+            text = f"its pixel data ({_name(syntax)}) is truncated: an image in it has no end"
+            raise InputError(path, text, "Fetch it again from where it came")
         if syntax in _SEQUENTIAL:
             mend_scans(dataset)
         if get_decoder is None:
@@ -76,14 +82,32 @@ def mend_scans(dataset: Dataset) -> None:
         dataset: with encapsulated JPEG baseline or extended pixel data.
     """
     data = bytearray(dataset.PixelData)
+    for begin, end in _fragments(data):
+        if data[begin : begin + 2] == _START:
+            _mend_scan(data, begin + 2, end)
+    if data != dataset.PixelData:
+        dataset["PixelData"].value = bytes(data)
+
+
+def _fragments(data: bytes | bytearray) -> Iterator[tuple[int, int]]:
+    """Begin and end of each item of encapsulated pixel data, the offset table included (PS3.5 A.4)."""
     at = 0
     while at + 8 <= len(data):
         length = struct.unpack_from("<L", data, at + 4)[0]
-        if data[at + 8 : at + 10] == _START:
-            _mend_scan(data, at + 10, at + 8 + length)
+        yield at + 8, at + 8 + length
         at += 8 + length
-    if data != dataset.PixelData:
-        dataset["PixelData"].value = bytes(data)
+
+
+def _cut_short(data: bytes) -> list[bool]:
+    """For each JPEG image in encapsulated pixel data whether its end-of-image marker is missing."""
+    found: list[bool] = []
+    for begin, end in _fragments(data):
+        if data[begin : begin + 2] == _START:
+            found.append(True)
+        if found and end - begin > 0:
+            # padding, and bytes that some encoders leave, may follow
+            found[-1] = _END not in data[max(begin, end - 16) : end]
+    return found
 
 
 def _mend_scan(data: bytearray, at: int, end: int) -> None:

@@ -32,8 +32,9 @@ _FEW_COLOURS = 8
 # Below that, statistics of neighbours mean nothing.
 _FEWEST_PIXELS = 64
 # A soft mask (resized, or compressed with loss) lies at its two ends but for its borders.
+_SHARE_OF_ONE = 0.3
 _END, _SHARE_AT_ENDS, _SHARE_AT_EACH = 0.05, 0.97, 0.005
-_REMEDY = "Leave it out, or recalibrate it all the same with --label_maps accept"
+_REMEDY = "Leave it out (inference.json takes it all the same with --label_maps accept)"
 
 
 def refuse_label_map(path: Path, array: npt.NDArray[np.float32], details: Mapping[str, Any], label_maps: str) -> None:
@@ -95,7 +96,11 @@ def _soft_mask(array: npt.NDArray[np.float32]) -> str | None:
         return None
     low, high = float(array.min()), float(array.max())
     margin = _END * (high - low)
-    if not _at_ends(_sample(array), low, high, margin, slack=0.02):
+    sample = _sample(array)
+    # A mask that was resized or compressed still has one value for the most part, anatomy beside a marker has not.
+    if np.unique(sample, return_counts=True)[1].max() < _SHARE_OF_ONE * sample.size:
+        return None
+    if not _at_ends(sample, low, high, margin, slack=0.02):
         return None
     if not _at_ends(array, low, high, margin):
         return None

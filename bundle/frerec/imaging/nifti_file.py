@@ -150,7 +150,7 @@ def _read_header(path: Path, stream: BinaryIO | gzip.GzipFile) -> Nifti1Header:
 def _shape(path: Path, header: Nifti1Header) -> tuple[int, ...]:
     count = int(header["dim"][0])
     if not 1 <= count <= 7:
-        raise InputError(path, f"damaged: its header states {count} dimensions", _AGAIN)
+        raise InputError(path, "damaged: its header states a number of dimensions that is none from 1 to 7", _AGAIN)
     shape = tuple(int(size) for size in header["dim"][1 : count + 1])
     if min(shape) < 0:
         raise InputError(path, f"damaged: its header states the size {' x '.join(map(str, shape))}", _AGAIN)
