@@ -141,6 +141,13 @@ def test_a_fault_of_ours_says_where_its_trace_is(start: Start, words: list[objec
     assert "builtins.ZeroDivisionError" in log and "workflow/evaluator.py:" in log
 
 
+def test_a_part_of_a_component_that_does_not_fit_is_named(start: Start, words: list[object]) -> None:
+    run = start("inference", *words, "--dataloader#batch_size", "abc")
+    line = last_words(run.communicate()[1])
+    assert run.returncode == 4
+    assert "Look at dataloader#batch_size on the command line first. " in line
+
+
 def test_a_worker_that_meets_a_broken_training_image(start: Start, small_cohort: SmallCohort, tmp_path: Path) -> None:
     shutil.copytree(small_cohort.folder, tmp_path / "real")
     (tmp_path / "real" / "05.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")

@@ -153,9 +153,18 @@ def _last_words(error: BaseException) -> tuple[int, str]:
     reason, remedy = explain(error)
     if is_fault(error):
         remedy = _logged(error)
+        if wired := _wired():
+            # parts of components, which no preflight can judge
+            remedy = f"Look at {', '.join(wired)} on the command line first. {remedy}"
     last = causes(error)[-1]
     place = (last.filename or _Run.folder) if isinstance(last, OSError) else None
     return EXIT_BROKE_OFF, f"{place}: {reason}. {remedy}." if place else f"{reason}. {remedy}."
+
+
+def _wired() -> list[str]:
+    """The overrides of parts of components (``--dataloader#batch_size``) on the command line."""
+    words = (word[2:].partition("=")[0] for word in sys.argv[1:] if word.startswith("--"))
+    return [word for word in words if "#" in word or "::" in word]
 
 
 def _wrong_config(error: BaseException) -> ConfigError | None:
