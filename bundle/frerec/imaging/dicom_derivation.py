@@ -125,12 +125,10 @@ def is_marked_synthetic(dataset: Dataset) -> bool:
     Returns:
         True only for YES.
     """
-    element = dataset.get(0x0008001C)
-    if element is None:
-        return False
+    value = dataset[0x0008001C].value if 0x0008001C in dataset else ""
     # pydicom 2.4 does not know the attribute and reads it from an implicit VR file as bytes
-    value = element.value.decode("ascii", "replace") if isinstance(element.value, bytes) else str(element.value)
-    return value.strip(" \0").upper() == "YES"
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+    return text.strip(" \0").upper() == "YES"
 
 
 def is_own_output(dataset: Dataset) -> bool:
