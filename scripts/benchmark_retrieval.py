@@ -38,14 +38,14 @@ from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
 
-from frerec.imaging.datalist import read_datalist
-from frerec.imaging.intensity import NormalizeRange
-from frerec.imaging.loader import LoadMedicalImage
-from frerec.shr.bank import ReferenceBank
-from frerec.shr.bank_file import write_tensors
-from frerec.shr.familiarity import Familiarity
-from frerec.shr.retrieval import METHODS, Retriever
-from frerec.shr.ssim import ssim
+from frerec.io.datalist import read_datalist
+from frerec.io.intensity import NormalizeRange
+from frerec.io.loader import LoadMedicalImage
+from frerec.shr.bank.file import write_tensors
+from frerec.shr.bank.reference import ReferenceBank
+from frerec.shr.retrieval.familiarity import Familiarity
+from frerec.shr.retrieval.retriever import METHODS, Retriever
+from frerec.shr.retrieval.ssim import ssim
 
 SIGMAS = (1.0, 2.0)
 

@@ -26,7 +26,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
 
 from frerec.shr.array import ImposeProfile, StatisticalHighFrequencyReplacement
-from frerec.shr.bank import ReferenceBank
+from frerec.shr.bank.reference import ReferenceBank
 from frerec.shr.replacement import HighBand, impose_profile, replace_high_frequencies, white_noise
 
 

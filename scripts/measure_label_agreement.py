@@ -21,12 +21,12 @@ from monai.transforms import Compose, Resize
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "bundle"))
 
-from frerec.evaluation.study.classifiers import CLASSIFIERS, build_classifier  # noqa: E402
-from frerec.evaluation.study.statistics import macro_auc  # noqa: E402
-from frerec.evaluation.study.training import Part, Schedule, train_classifier  # noqa: E402
-from frerec.imaging.datalist import find_images  # noqa: E402
-from frerec.imaging.intensity import NormalizeRange  # noqa: E402
-from frerec.imaging.loader import LoadMedicalImage  # noqa: E402
+from frerec.io.datalist import find_images  # noqa: E402
+from frerec.io.intensity import NormalizeRange  # noqa: E402
+from frerec.io.loader import LoadMedicalImage  # noqa: E402
+from frerec.study.classifiers import CLASSIFIERS, build_classifier  # noqa: E402
+from frerec.study.statistics import macro_auc  # noqa: E402
+from frerec.study.training import Part, Schedule, train_classifier  # noqa: E402
 
 
 def load(rows: Sequence[dict[str, Any]], names: Sequence[str], args: argparse.Namespace) -> Part:

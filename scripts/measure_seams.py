@@ -19,8 +19,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
 
-from frerec.imaging.intensity import NormalizeRange
-from frerec.imaging.loader import LoadMedicalImage
+from frerec.io.intensity import NormalizeRange
+from frerec.io.loader import LoadMedicalImage
 from frerec.rhm.inferer import RecalibrationInferer
 from frerec.rhm.network import FreRecNet
 from frerec.shr.replacement import HighBand, replace_high_frequencies

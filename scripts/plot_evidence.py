@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "bundle"))
 
-from frerec.evaluation.figures import COLOURS, LABELS  # noqa: E402
-from frerec.evaluation.study.results import pool_studies  # noqa: E402
+from frerec.audit.figures import COLOURS, LABELS  # noqa: E402
+from frerec.study.results import pool_studies  # noqa: E402
 
 TITLES = {"chest_xray": "chest X-ray", "brain_mri": "brain MRI", "fundus": "fundus"}
 GENERATORS = {"latent_flow": "latent flow", "pixel_diffusion": "pixel diffusion"}

@@ -24,8 +24,8 @@ import SimpleITK as sitk
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
 
 from frerec.errors import InputError
-from frerec.imaging.loader import LoadMedicalImage
-from frerec.imaging.source import Source
+from frerec.io.loader import LoadMedicalImage
+from frerec.io.source import Source
 
 try:
     from pydicom.pixels import apply_color_lut, apply_modality_lut

@@ -26,13 +26,13 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "bundle"))
 
-from frerec.evaluation.detector import DetectorMetric  # noqa: E402
-from frerec.evaluation.fidelity import FidelityMetric  # noqa: E402
-from frerec.imaging.datalist import find_images  # noqa: E402
-from frerec.imaging.intensity import NormalizeRange  # noqa: E402
-from frerec.imaging.loader import LoadMedicalImage  # noqa: E402
+from frerec.audit.detector import DetectorMetric  # noqa: E402
+from frerec.audit.fidelity import FidelityMetric  # noqa: E402
+from frerec.io.datalist import find_images  # noqa: E402
+from frerec.io.intensity import NormalizeRange  # noqa: E402
+from frerec.io.loader import LoadMedicalImage  # noqa: E402
 from frerec.rhm.network import FreRecNet  # noqa: E402
-from frerec.shr.bank import ReferenceBank  # noqa: E402
+from frerec.shr.bank.reference import ReferenceBank  # noqa: E402
 from frerec.shr.transforms import ImposeProfile, StatisticalHighFrequencyReplacement  # noqa: E402
 from frerec.spectrum import radial_power, ring_frequencies, spectral_gap  # noqa: E402
 

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from frerec.rhm.network import FreRecNet
-from frerec.shr.bank import ReferenceBank
+from frerec.shr.bank.reference import ReferenceBank
 
 SIZE = 64
 

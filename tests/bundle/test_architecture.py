@@ -15,13 +15,14 @@ SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "scripts").rglob("*.py")])
 # Which other rooms each room may import. What is not listed here is not allowed.
 MAY_IMPORT = {
     "spectrum": set(),
-    "imaging": set(),
-    "shr": {"spectrum"},
-    "rhm": {"spectrum"},
-    "generation": {"spectrum", "shr", "rhm"},
-    "evaluation": {"spectrum", "shr", "rhm"},
-    "workflow": {"imaging", "shr"},
-    "preflight": {"imaging", "workflow", "spectrum", "shr", "rhm"},
+    "io": set(),
+    "report": set(),
+    "shr": {"spectrum", "io"},
+    "rhm": {"spectrum", "io"},
+    "generation": {"spectrum", "io", "shr", "rhm"},
+    "run": {"spectrum", "io", "shr", "rhm"},
+    "audit": {"spectrum", "io", "shr", "rhm", "report"},
+    "study": {"spectrum", "io", "shr", "rhm", "report", "audit"},
 }
 
 

@@ -16,7 +16,7 @@ import pytest
 from monai.bundle import ConfigParser
 
 import frerec
-from frerec.preflight import PreflightError
+from frerec.run.preflight import PreflightError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "configs").glob("*.json"))}
@@ -97,7 +97,7 @@ def test_freed_memory_is_kept_before_anything_is_computed(name: str) -> None:
     if "initialize" in CONFIGS[name]:
         steps = [step if isinstance(step, str) else step["_target_"] for step in CONFIGS[name]["initialize"]]
         # only the messages come before it
-        workflow = "frerec.workflow."
+        workflow = "frerec.run."
         expected = ["@package_path", f"{workflow}failure.tell_failures", f"{workflow}memory.keep_freed_memory"]
         assert steps[:3] == expected
 

@@ -138,7 +138,7 @@ def test_a_fault_of_ours_says_where_its_trace_is(start: Start, words: list[objec
     assert run.returncode == 2, "every item failed"
     assert "ZeroDivisionError at <string>:1. Please report this as a fault, with this line and the trace in " in errors
     log = (tmp_path / "out" / "run.log").read_text()
-    assert "builtins.ZeroDivisionError" in log and "workflow/evaluator.py:" in log
+    assert "builtins.ZeroDivisionError" in log and "run/evaluator.py:" in log
 
 
 def test_a_part_of_a_component_that_does_not_fit_is_named(start: Start, words: list[object]) -> None:

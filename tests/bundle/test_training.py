@@ -10,8 +10,8 @@ import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
-from frerec.preflight import PreflightError
-from frerec.shr.bank import ReferenceBank
+from frerec.run.preflight import PreflightError
+from frerec.shr.bank.reference import ReferenceBank
 from tests.bundle.conftest import SmallCohort
 from tests.conftest import BundleCommand
 
@@ -77,7 +77,7 @@ def test_training_starts_from_given_weights(bundle_root: Path, small_cohort: Sma
 def test_a_bank_is_built_with_nothing_installed(
     bundle_root: Path, small_cohort: SmallCohort, bundle_command: BundleCommand, tmp_path: Path
 ) -> None:
-    # Through frerec.workflow.bank_building, which the config names.
+    # Through frerec.run.bank_building, which the config names.
     path = tmp_path / "bank.safetensors"
     words = ("--datalist", small_cohort.datalist, "--bank_path", path, "--licence", "made up")
     bundle_command("run", "--config_file", bundle_root / "configs" / "build_bank.json", *words)

@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from frerec.rhm.network import FreRecNet
-from frerec.shr.bank import ReferenceBank
+from frerec.shr.bank.reference import ReferenceBank
 
 ROOT = Path(__file__).resolve().parents[2]
 

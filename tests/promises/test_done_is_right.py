@@ -14,7 +14,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 from tests.conftest import BundleCommand
-from tests.imaging.dicom_objects import CT, dicom_object, save
+from tests.io.dicom.objects import CT, dicom_object, save
 
 DX = "1.2.840.10008.5.1.4.1.1.1.1"
 

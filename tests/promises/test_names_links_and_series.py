@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from frerec.text import text_to_name
-from tests.imaging.dicom_objects import AXIAL, CT, dicom_object, save
+from tests.io.dicom.objects import AXIAL, CT, dicom_object, save
 
 PASS_THROUGH = ("--strength", "0", "--use_network", "False")
 Run = Callable[..., tuple[subprocess.CompletedProcess[str], dict[str, dict[str, Any]]]]

@@ -12,7 +12,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from frerec.rhm.precision import network_dtype
-from frerec.workflow.manifest import merge_manifests
+from frerec.run.manifest import merge_manifests
 
 Run = Callable[..., dict[str, Any]]
 

@@ -11,9 +11,9 @@ import pydicom
 import pytest
 
 from frerec.errors import InputError
-from frerec.imaging.intensity import NormalizeRanged, RestoreRanged
-from frerec.imaging.loader import LoadMedicalImaged
-from frerec.imaging.writer import SaveRecalibratedd
+from frerec.io.intensity import NormalizeRanged, RestoreRanged
+from frerec.io.loader import LoadMedicalImaged
+from frerec.io.writer import SaveRecalibratedd
 
 # Attributes that place an image in the patient and give its values a meaning.
 KEPT = (

@@ -7,10 +7,10 @@ import pydicom
 import pytest
 from PIL import Image
 
-from frerec.imaging.intensity import NormalizeRange, RestoreRange
-from frerec.imaging.loader import LoadMedicalImage
-from frerec.imaging.source import Source
-from frerec.imaging.stored import to_stored
+from frerec.io.intensity import NormalizeRange, RestoreRange
+from frerec.io.loader import LoadMedicalImage
+from frerec.io.source import Source
+from frerec.io.stored import to_stored
 
 
 def passed_through(path):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from frerec.imaging.intensity import NormalizeRange
-from frerec.imaging.loader import LoadMedicalImage
-from frerec.shr.bank import ReferenceBank
+from frerec.io.intensity import NormalizeRange
+from frerec.io.loader import LoadMedicalImage
+from frerec.shr.bank.reference import ReferenceBank
 from frerec.shr.transforms import ImposeProfile, StatisticalHighFrequencyReplacement
 from frerec.spectrum.flicker import compare_flicker
 

@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from frerec.errors import ConfigError, FreRecError
-from frerec.shr.descriptor import DescriptorSettings, blur_direction, descriptor
+from frerec.shr.retrieval.descriptor import DescriptorSettings, blur_direction, descriptor
 from frerec.shr.statistics import (
     aggregate_bands,
     band_of_ring,

@@ -11,7 +11,7 @@ from monai.data import DataLoader, Dataset, MetaTensor
 from monai.transforms import GaussianSmooth
 
 from frerec.errors import ConfigError, FreRecError
-from frerec.shr.bank import ReferenceBank
+from frerec.shr.bank.reference import ReferenceBank
 from frerec.shr.training import RandStatisticalHighFrequencyReplacementd
 from frerec.shr.transforms import (
     ImposeProfile,

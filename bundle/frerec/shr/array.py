@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 
 from frerec.errors import ConfigError, FreRecError
-from frerec.shr.bank import ReferenceBank
+from frerec.shr.bank.reference import ReferenceBank
 from frerec.shr.replacement import (
     HighBand,
     impose_profile,
@@ -21,7 +21,7 @@ from frerec.shr.replacement import (
     rescale_amplitudes,
     white_noise,
 )
-from frerec.shr.retrieval import Retriever
+from frerec.shr.retrieval.retriever import Retriever
 from frerec.shr.statistics import content_hash, slices_as_batch
 
 MODES = ("replace", "amplitude", "log_amplitude")
@@ -94,7 +94,7 @@ class StatisticalHighFrequencyReplacement(Transform):
             are the literal reading of the paper: amplitudes rescaled to a drawn mean and standard deviation.
         sampling: for ``replace``: ``image`` draws the profile of one of the ``top_k``, ``gaussian`` from the Gaussian
             with their mean and empirical covariance over rings and channels.
-        method: how similar images are found, see :class:`frerec.shr.retrieval.Retriever`.
+        method: how similar images are found, see :class:`frerec.shr.retrieval.retriever.Retriever`.
         seed: seed of all draws.
 
     Raises:
@@ -144,7 +144,7 @@ class StatisticalHighFrequencyReplacement(Transform):
 
         Args:
             image: (C, *spatial), nominal range [0, 1].
-            exclude_hash: a further bank image to leave out, see :class:`frerec.shr.retrieval.Retriever`.
+            exclude_hash: a further bank image to leave out, see :class:`frerec.shr.retrieval.retriever.Retriever`.
             exclude_group: patient index whose bank images are left out; None for that of the image itself where the
                 bank holds it.
             strength: in place of the transform's own, for training over a range of strengths.

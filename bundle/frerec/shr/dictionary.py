@@ -11,7 +11,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from frerec.shr.array import ImposeProfile, StatisticalHighFrequencyReplacement
-from frerec.shr.bank import ReferenceBank
+from frerec.shr.bank.reference import ReferenceBank
 
 
 class StatisticalHighFrequencyReplacementd(MapTransform):

@@ -1,0 +1,1 @@
+"""PNG, TIFF, JPEG and BMP."""

@@ -1,0 +1,1 @@
+"""The reference bank: what it keeps of real images, its file, how it is built."""

@@ -1,0 +1,1 @@
+"""Which real images of a bank a query is compared with, and whether it is of their kind."""
