@@ -40,7 +40,7 @@ def check(
     mirrors: bool = False,
     **values: Any,
 ) -> None:
-    """Check a workflow's settings before it starts; a step for ``initialize``.
+    """Check a workflow's settings before it starts; the first line of ``run``.
 
     Args:
         workflow: its name, for the message.
