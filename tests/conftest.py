@@ -14,6 +14,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
+
 def pytest_configure(config: pytest.Config) -> None:
     """Give each parallel worker one thread: several threads in each only get in each other's way."""
     if "PYTEST_XDIST_WORKER" in os.environ:
