@@ -280,4 +280,4 @@ def test_a_profile_is_that_of_the_stored_image() -> None:
         return float((power / band.target_power(profile)).log10().abs().mean())
 
     assert error(impose_profile(x, profile, band)) > 0.1
-    assert error(impose_profile(x, profile, band, store)) < 0.03
+    assert error(impose_profile(x, profile, band, store)) < 0.05
