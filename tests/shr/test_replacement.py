@@ -11,6 +11,7 @@ import torch
 from frerec.errors import ConfigError
 from frerec.shr.replacement import (
     HighBand,
+    correlate_slices,
     impose_profile,
     replace_high_frequencies,
     rescale_amplitudes,
@@ -281,3 +282,17 @@ def test_a_profile_is_that_of_the_stored_image() -> None:
 
     assert error(impose_profile(x, profile, band)) > 0.1
     assert error(impose_profile(x, profile, band, store)) < 0.05
+
+
+@pytest.mark.parametrize("wanted", [0.0, 0.6, 0.9])
+def test_noise_changes_from_slice_to_slice_as_the_volume_does(wanted: float) -> None:
+    fresh = white_noise((1, 48, 48), range(12))
+    volume = fresh.clone()
+    for z in range(1, 12):
+        volume[z] = wanted * volume[z - 1] + math.sqrt(1 - wanted**2) * fresh[z]
+    band = HighBand((48, 48), 0.2)
+    noise = correlate_slices(white_noise((1, 48, 48), range(100, 112)), volume, band).numpy().reshape(12, -1)
+    found = np.corrcoef(noise)
+    np.testing.assert_allclose(np.diagonal(found, 1).mean(), wanted, atol=0.03)
+    np.testing.assert_allclose(np.diagonal(found, 2).mean(), wanted**2, atol=0.04)
+    np.testing.assert_allclose(noise.std(1), 1, atol=0.06)

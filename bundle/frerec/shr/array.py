@@ -16,6 +16,7 @@ from frerec.errors import ConfigError, FreRecError
 from frerec.shr.bank.reference import ReferenceBank
 from frerec.shr.replacement import (
     HighBand,
+    correlate_slices,
     impose_profile,
     replace_high_frequencies,
     rescale_amplitudes,
@@ -77,7 +78,8 @@ class StatisticalHighFrequencyReplacement(Transform):
     """Stage 1 of FreRec: replace an image's high frequencies by ones with statistics of similar real images.
 
     Every random draw is seeded by ``seed`` and the image's content, so batch, order, worker and shard do not matter.
-    A volume (C, H, W, D) that meets a 2-D bank is one object: one retrieval, one drawn profile, a noise field a slice.
+    A volume (C, H, W, D) that meets a 2-D bank is one object: one retrieval, one drawn profile, a noise field a slice,
+    as like its neighbours as the slices are.
 
     Source: paper, stage 1 (SHR), steps 1 to 4. What it leaves open and we chose is in docs/explanation/method.md.
 
@@ -229,7 +231,7 @@ class StatisticalHighFrequencyReplacement(Transform):
                 assert indices is not None
                 profile = self._draw_profile(indices, chosen, generator)
             seeds = [_seed(self.seed, fingerprint, draw * 100_003 + i) for i in range(len(batch))]
-            noise = white_noise(batch.shape[1:], seeds, batch.device)
+            noise = correlate_slices(white_noise(batch.shape[1:], seeds, batch.device), batch, band)
             share = band.share(strength, transition, mask_ratio)
             out = replace_high_frequencies(batch, profile, band, share, noise, self.max_gain)
         else:

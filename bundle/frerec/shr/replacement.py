@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,8 @@ from frerec.spectrum.power import POWER_FLOOR
 
 #: How far the power of a band is corrected at once, and in all, for what storing does to it.
 CORRECTION, LARGEST_CORRECTION = 4.0, 100.0
+#: Largest correlation of the noise of neighbouring slices.
+MOST_CORRELATED = 0.98
 
 
 class _Layout(NamedTuple):
@@ -261,6 +264,31 @@ def impose_profile(
         wanted = (wanted * correction).clamp(min=target / LARGEST_CORRECTION, max=target * LARGEST_CORRECTION)
         y = imposed()
     return y
+
+
+def correlate_slices(noise: torch.Tensor, x: torch.Tensor, band: HighBand) -> torch.Tensor:
+    """Give noise from slice to slice the correlation that the high frequencies of a volume have.
+
+    Independent noise in each slice would be seen as flicker where neighbouring slices show the same structure.
+
+    Args:
+        noise: white noise of the shape of ``x``, drawn for each slice.
+        x: (B, C, *spatial), the slices of one volume in order.
+        band: the high band of images of this size.
+
+    Returns:
+        White noise within each slice, float32 of the shape of ``x``; a first-order autoregression over slices.
+    """
+    if len(x) < 2:
+        return noise
+    high = band.spectrum(x)[..., band.inside]
+    product = (high[1:] * high[:-1].conj()).real.sum()
+    power = (high[1:].abs().square().sum() * high[:-1].abs().square().sum()).sqrt().clamp(min=POWER_FLOOR)
+    kept = float((product / power).clamp(0, MOST_CORRELATED))
+    correlated = noise.clone()
+    for before, now in pairwise(correlated):
+        now.mul_(math.sqrt(1 - kept**2)).add_(before, alpha=kept)
+    return correlated
 
 
 def rescale_amplitudes(
