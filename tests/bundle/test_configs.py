@@ -20,8 +20,7 @@ from frerec.run.preflight import PreflightError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "configs").glob("*.json"))}
-OVERLAYS = {name for name in CONFIGS if name.startswith("multi_gpu_") or name.endswith("_trt")}
-WORKFLOWS = sorted(CONFIGS.keys() - OVERLAYS - {"metadata"})
+WORKFLOWS = sorted(name for name, config in CONFIGS.items() if "bundle_root" in config)
 PAGE = ROOT / "docs" / "reference" / "config_ids.md"
 
 # The ids a user may override, named the same in every config (docs/reference/config_ids.md).
