@@ -12,7 +12,7 @@ from monai.transforms import GaussianSmooth
 
 from frerec.errors import FreRecError
 from frerec.shr.bank.reference import ReferenceBank
-from frerec.shr.retrieval.descriptor import blur_direction, descriptor
+from frerec.shr.retrieval.descriptor import BlurFreeSpace, blur_direction, descriptor
 from frerec.shr.retrieval.familiarity import (
     FAMILIAR,
     FOREIGNER,
@@ -22,7 +22,6 @@ from frerec.shr.retrieval.familiarity import (
     WarnUnfamiliard,
     grade,
 )
-from frerec.shr.retrieval.prediction import BlurFreeSpace
 
 
 @pytest.fixture(scope="module")
