@@ -5,7 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any
 
-from frerec.text import printable
+from frerec.files import printable
 
 
 class FreRecError(Exception):

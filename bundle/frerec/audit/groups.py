@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from frerec.errors import ConfigError, InputError
-from frerec.text import name_to_text
+from frerec.files import name_to_text
 
 #: Groups of an audit, in the order they are read.
 GROUPS = ("real", "synthetic", "recalibrated", "recalibrated_real", "shr", "training")

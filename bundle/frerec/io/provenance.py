@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from frerec import __version__
-from frerec.errors import ConfigError, InputError
-from frerec.text import name_to_text
+from frerec.errors import ConfigError
+from frerec.files import name_to_text
 
 SOFTWARE = "FreRec"
 PURPOSE = "frequency recalibration"
-
-#: What SHR reports that belongs to one image; all else holds for a whole run, and so for all files of a series.
-SAMPLE_KEYS = ("drawn",)
 
 # DICOM's limit for the attributes these texts go to (VR LO, PS3.5 table 6.2-1).
 _LONG_STRING = 64
@@ -129,20 +122,6 @@ class Provenance:
         return f"{SOFTWARE} {self.version} {PURPOSE}: {values}"
 
 
-def split_settings(applied: Mapping[str, Any] | str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part what SHR reports into the run's settings and what belongs to one image.
-
-    Args:
-        applied: ``meta["frerec"]["shr"]["applied"]``, as a mapping or JSON text; None if SHR did not run.
-
-    Returns:
-        The run's settings, and the entries named in `SAMPLE_KEYS`, as plain values.
-    """
-    values = plain(json.loads(applied) if isinstance(applied, str) else dict(applied or {}))
-    sample = {key: values.pop(key) for key in SAMPLE_KEYS if key in values}
-    return values, sample
-
-
 def plain(value: Any) -> Any:
     """Turn tensors, arrays and paths, as batching leaves them, into values that JSON can hold.
 
@@ -177,37 +156,6 @@ def canonical_json(value: Any) -> str:
         ASCII text.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-
-
-def weights_checksum(path: str | PathLike[str] | None) -> str | None:
-    """SHA-256 of a weights file, computed once per version of the file.
-
-    Args:
-        path: the file; None or an empty text if no network is applied.
-
-    Returns:
-        64 hexadecimal digits, or None without a file.
-
-    Raises:
-        InputError: if the file cannot be read.
-    """
-    if not path:
-        return None
-    try:
-        state = Path(path).stat()
-        return _checksum(str(path), state.st_mtime_ns, state.st_size)
-    except OSError as error:
-        reason = f"the weights cannot be read ({error.strerror})"
-        raise InputError(path, reason, "Check weights_path, or leave it empty to run without a network") from error
-
-
-@lru_cache(maxsize=16)
-def _checksum(path: str, _modified: int, _size: int) -> str:
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _short(value: Any) -> str:

@@ -13,6 +13,7 @@ from ignite.engine import Engine, Events
 from tqdm import tqdm
 
 from frerec.errors import OutputError
+from frerec.files import printable
 from frerec.run.manifest import Manifest
 from frerec.run.outcome import (
     DONE,
@@ -26,7 +27,6 @@ from frerec.run.outcome import (
     exit_code,
 )
 from frerec.shr.retrieval.familiarity import FOREIGNER, UNUSUAL
-from frerec.text import printable
 
 _PLAIN_INTERVAL_S = 30.0
 

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from frerec.errors import ConfigError, InputError
-from frerec.files import atomic_write, remove_leftovers
-from frerec.io.reading import file_sha256
+from frerec.files import atomic_write, file_sha256, name_to_text, printable, remove_leftovers, text_to_name
 from frerec.run.outcome import DONE, STATUSES, UNCHANGED, Outcome
 from frerec.run.settings import fingerprint
-from frerec.text import name_to_text, printable, text_to_name
 
 try:
     import fcntl
@@ -42,7 +40,7 @@ def read_records(path: str | os.PathLike[str]) -> dict[str, Record]:
         path: the file; may be absent.
 
     Returns:
-        The last record of every item, by the item's path as text (:func:`frerec.text.name_to_text`).
+        The last record of every item, by the item's path as text (:func:`frerec.files.name_to_text`).
     """
     records: dict[str, Record] = {}
     try:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from frerec import __version__
+from frerec.files import file_sha256
 from frerec.io.provenance import canonical_json
-from frerec.io.reading import file_sha256
 
 
 @lru_cache(maxsize=32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping
 from os import PathLike
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from frerec.io.records import applied_to
 from frerec.shr.array import ImposeProfile, StatisticalHighFrequencyReplacement
 from frerec.shr.bank.reference import ReferenceBank
 
@@ -67,8 +67,7 @@ class ImposeProfiled(MapTransform):
 
     Args:
         keys: keys of stage 2's outputs (C, *spatial).
-        reference_key: entry whose ``meta["frerec"]["shr"]["profile"]`` was drawn: stage 2's input. Its
-            ``meta["frerec"]["storable"]``, where there is one, gives the limits.
+        reference_key: entry for which the profile was drawn: stage 2's input. What its file can store gives the limits.
         mask_ratio: see the array form, also for the arguments that follow.
         bands: as there.
         spatial_dims: as there.
@@ -95,9 +94,7 @@ class ImposeProfiled(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return a copy of ``data`` with the profile imposed on ``keys``."""
         result = dict(data)
-        known = result[self.reference_key].meta["frerec"]
-        drawn, storable = known["shr"], known.get("storable", {})
-        limits = float(storable.get("lower", -math.inf)), float(storable.get("upper", math.inf))
+        drawn = applied_to(result[self.reference_key])
         for key in self.key_iterator(result):
-            result[key] = self.impose(result[key], drawn["profile"], drawn["spacing"], limits)
+            result[key] = self.impose(result[key], drawn.profile, drawn.spacing, drawn.storable)
         return result

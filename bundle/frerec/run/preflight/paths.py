@@ -10,8 +10,7 @@ from typing import Any
 
 from frerec.errors import ConfigError, FreRecError, InputError
 from frerec.io.datalist import read_datalist
-from frerec.io.formats import detect_format
-from frerec.run.items import is_side_file
+from frerec.io.listing import absolute, is_side_file, look
 
 INPUT_FOLDERS = (
     "dataset_dir", "real_dir", "synthetic_dir", "recalibrated_dir", "recalibrated_real_dir", "shr_dir", "training_dir",
@@ -127,13 +126,7 @@ def first_image(key: str, folder: str | os.PathLike[str]) -> Path:
 
 def is_image(file: Path) -> bool:
     """Whether a file has the bytes of a known image format; whatever else is wrong with it is the run's to tell."""
-    try:
-        detect_format(file)
-    except InputError:
-        return False
-    except Exception:
-        return True
-    return True
+    return bool(look(absolute(file), whole=True).kind)
 
 
 def check_outputs(outputs: Mapping[str, Any], values: Mapping[str, Any], mirrors: bool) -> list[FreRecError]:
