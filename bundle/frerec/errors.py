@@ -7,6 +7,9 @@ from typing import Any
 
 from frerec.files import printable
 
+#: Exit code of a program that a wrong setting, path or file ends.
+EXIT_PREFLIGHT = 3
+
 
 class FreRecError(Exception):
     """Base of every error this package raises on purpose."""

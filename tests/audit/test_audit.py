@@ -37,11 +37,11 @@ QUICK = {
 
 def run_audit(root: Path, preflight: bool = True, **ids: Any) -> int:
     """Run the workflow in this process, as ``python -m monai.bundle run`` does; its exit code."""
-    steps = {} if preflight else {"init_id": "none"}
+    unchecked = {} if preflight else {"preflight": None}
     given = {key: str(value) if isinstance(value, Path) else value for key, value in {**QUICK, **ids}.items()}
     try:
         made = ConfigWorkflow(
-            str(root / "configs" / "evaluate.json"), workflow_type="infer", logging_file=False, **steps, **given
+            str(root / "configs" / "evaluate.json"), workflow_type="infer", logging_file=False, **unchecked, **given
         )
         made.initialize()
         made.run()
@@ -255,7 +255,7 @@ def test_gray_and_colour_do_not_mix(
 
 def test_no_property_that_monai_needs_is_missing(bundle_root: Path, planted: PlantedSets, tmp_path: Path) -> None:
     made = ConfigWorkflow(
-        str(bundle_root / "configs" / "evaluate.json"), workflow_type="infer", init_id="none", logging_file=False,
+        str(bundle_root / "configs" / "evaluate.json"), workflow_type="infer", logging_file=False,
         synthetic_dir=str(planted.synthetic), real_dir=str(planted.real), output_dir=str(tmp_path), device="cpu",
     )  # fmt: skip
     made.initialize()

@@ -44,19 +44,6 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(item)
 
 
-def uncovered(value: Any, where: str, covered: bool = False) -> Iterator[str]:
-    """Components of this package that may be built before the package is on the path."""
-    if isinstance(value, dict):
-        covered = covered or list(value.items())[:2][-1:] == [("_requires_", "@package_path")]
-        if str(value.get("_target_", "")).startswith("frerec.") and not covered:
-            yield where
-        for key, item in value.items():
-            yield from uncovered(item, f"{where}::{key}", covered)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from uncovered(item, f"{where}::{index}", covered)
-
-
 def is_plain(value: Any) -> bool:
     """Whether an id holds a value a user would set: a literal, or a list of literals."""
     if isinstance(value, list):
@@ -67,7 +54,7 @@ def is_plain(value: Any) -> bool:
 def overridable(config: dict[str, Any]) -> set[str]:
     """The top-level ids of a config that its reader may set."""
     known = {key for key in config if key in SHARED_IDS or key.endswith(("_dir", "_path"))}
-    return (known | {key for key, value in config.items() if is_plain(value)}) - {"package_path", "imports"}
+    return (known | {key for key, value in config.items() if is_plain(value)}) - {"imports"}
 
 
 def documented(name: str) -> set[str]:
@@ -82,31 +69,15 @@ def test_the_workflows_of_the_bundle_are_there() -> None:
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
-def test_starts_with_the_preamble(name: str) -> None:
-    config, standard = CONFIGS[name], CONFIGS["inference"]
-    assert list(config)[:3] == ["imports", "bundle_root", "package_path"]
-    assert config["imports"][:4] == ["$import os", "$import pathlib", "$import re", "$import sys"]
-    assert config["bundle_root"] == standard["bundle_root"]
-    assert config["package_path"] == standard["package_path"]
-    assert config["initialize"][0] == "@package_path"
-    assert config["run"]
-
-
-@pytest.mark.parametrize("name", sorted(CONFIGS.keys() - {"metadata"}))
 def test_freed_memory_is_kept_before_anything_is_computed(name: str) -> None:
-    if "initialize" in CONFIGS[name]:
-        steps = [step if isinstance(step, str) else step["_target_"] for step in CONFIGS[name]["initialize"]]
-        # only the messages come before it
-        workflow = "frerec.run."
-        expected = ["@package_path", f"{workflow}failure.tell_failures", f"{workflow}memory.keep_freed_memory"]
-        assert steps[:3] == expected
+    # only the messages come before it
+    steps = [step["_target_"] for step in CONFIGS[name]["initialize"]]
+    assert steps == ["frerec.run.failure.tell_failures", "frerec.run.memory.keep_freed_memory"]
 
 
-@pytest.mark.parametrize("name", sorted(CONFIGS))
-def test_no_component_is_built_before_the_package_is_on_the_path(name: str) -> None:
-    assert list(uncovered(CONFIGS[name], name)) == []
-    # MONAI evaluates every import at the first look into a config, which is too early for our own package.
-    assert not [text for text in strings(CONFIGS[name]) if re.search(r"import\W+frerec|[^'\w]frerec\.\w+\(", text)]
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_the_settings_are_checked_before_anything_is_done(name: str) -> None:
+    assert CONFIGS[name]["run"][0] == "@preflight"
 
 
 @pytest.mark.parametrize("name", sorted(CONFIGS))
@@ -179,7 +150,7 @@ UNCHECKED = {"bundle_root", "arms", "bank_path", "licence", "provenance"}
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_every_setting_goes_through_the_preflight(name: str) -> None:
-    (step,) = (s for s in CONFIGS[name]["initialize"] if "preflight" in str(s) and isinstance(s, dict))
+    step = CONFIGS[name]["preflight"]
     checked = {value: CONFIGS[name].get(key) for key, value in step.items() if isinstance(value, str)}
     aliases = {str(value).removeprefix("@") for value in checked.values()}
     assert overridable(CONFIGS[name]) - step.keys() - aliases - UNCHECKED == set()
@@ -191,8 +162,7 @@ def test_mistakes_are_told_by_id_whatever_the_workflow(
 ) -> None:
     parser = ConfigParser()
     parser.read_config(str(bundle_root / "configs" / f"{name}.json"))
-    steps = CONFIGS[name]["initialize"]
-    place, step = next((i, s) for i, s in enumerate(steps) if "preflight" in str(s) and isinstance(s, dict))
+    step = CONFIGS[name]["preflight"]
     # what Python Fire makes of `--output_dir 2024`, `--seed x`, `--channels`, `--datalist a,b`, `--real_dir`, ...
     mistakes = {
         "output_dir": 2024, "seed": "x", "channels": True, "datalist": ("a", "b"), "real_dir": True, "batch_size": None,
@@ -201,10 +171,9 @@ def test_mistakes_are_told_by_id_whatever_the_workflow(
     }  # fmt: skip
     made = {key: value for key, value in mistakes.items() if key in step and key in CONFIGS[name]}
     assert len(made) >= 4
-    parser.update({"bundle_root": str(bundle_root), **made})
+    parser.update(made)
     with pytest.raises(PreflightError) as ended:
-        for index in range(place + 1):
-            parser.get_parsed_content(f"initialize#{index}")
+        parser.get_parsed_content("run#0")
     told = {getattr(problem, "config_id", "") for problem in ended.value.problems}
     assert made.keys() - told == set()
     lines = capsys.readouterr().err.splitlines()
@@ -221,7 +190,7 @@ def test_recalibration_means_the_same_in_inference_and_study() -> None:
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_overridable_ids_come_first(name: str) -> None:
-    keys = [key for key in CONFIGS[name] if key not in ("imports", "package_path")]
+    keys = [key for key in CONFIGS[name] if key != "imports"]
     ids = overridable(CONFIGS[name])
     last = max(keys.index(key) for key in ids)
     components = [key for key in keys[:last] if isinstance(CONFIGS[name][key], dict)]

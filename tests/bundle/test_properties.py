@@ -29,7 +29,7 @@ def workflow(root: Path, name: str, kind: str, cohort: SmallCohort, output_dir: 
     }
     known = json.loads(path.read_text()).keys()
     chosen = {key: value for key, value in given.items() if key in known} | ids
-    made = ConfigWorkflow(str(path), workflow_type=kind, init_id="none", logging_file=False, **chosen)
+    made = ConfigWorkflow(str(path), workflow_type=kind, logging_file=False, **chosen)
     made.initialize()
     return made
 

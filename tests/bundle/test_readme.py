@@ -67,7 +67,7 @@ def test_the_first_command_runs(commands: list[str], bare_copy: Path) -> None:
     # The environment that runs the tests stands in for the one the first steps would make and fill.
     chain = commands[0].removeprefix(f"{INSTALL} . &&")
     assert chain != commands[0]
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment = os.environ | {"PYTHONPATH": str(bare_copy / "bundle")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     done = subprocess.run(
         ["bash", "-c", chain],

@@ -11,8 +11,6 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +71,10 @@ class Host:
 
 
 @pytest.fixture
-def bundle(artefacts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the bundle as a server's user downloads it, used from elsewhere."""
+def bundle(artefacts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bundle as a server's user copies it into Label's app; the package is installed in the server's environment."""
     root = tmp_path / "frerec_bundle"
-    for name in ("bundle", "configs"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "configs", root / "configs")
     (root / "models").mkdir()
     config = json.loads((root / "configs" / "inference.json").read_text())
     shutil.copy(artefacts["weights_path"], root / "models" / "model.pt")
@@ -85,8 +82,7 @@ def bundle(artefacts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.Monkey
     config["bank_path"], config["top_k"] = artefacts["bank_path"], artefacts["top_k"]
     (root / "configs" / "inference.json").write_text(json.dumps(config))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [path for path in sys.path if Path(path or ".").resolve() != ROOT / "bundle"])
-    yield root
+    return root
 
 
 @pytest.fixture
@@ -123,12 +119,6 @@ def test_requests_repeat_and_the_shown_strength_counts(bundle: Path, picture: Pa
     assert np.array_equal(first, again)
     assert not np.array_equal(first, stronger)
     assert not np.array_equal(first, off)
-
-
-def test_the_package_is_found_although_initialize_never_runs(bundle: Path) -> None:
-    assert str(bundle / "bundle") not in sys.path
-    Host(bundle)
-    assert str(bundle / "bundle") in sys.path
 
 
 def test_the_names_label_looks_at(bundle: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from frerec.errors import ConfigError
 from frerec.shr.replacement import (
     HighBand,
+    correlate_slices,
     impose_profile,
     replace_high_frequencies,
     rescale_amplitudes,
@@ -237,3 +238,61 @@ def test_noise_of_an_item_depends_on_its_seed_alone() -> None:
 def test_what_is_out_of_range_is_named(name: str, arguments: tuple) -> None:
     with pytest.raises(ConfigError, match=name):
         HighBand((16, 16), *arguments)
+
+
+def test_the_share_of_noise_rises_smoothly() -> None:
+    band = HighBand((64, 64), 0.2)
+    share = band.share(0.8, 0.4, 0.2)
+    assert (share.diff() >= 0).all() and 0 <= float(share[0]) < 0.01
+    assert float(share[-1]) == pytest.approx(0.8) and float(share.diff().max()) < 0.1
+    assert torch.equal(band.share(0.8, 0.0, 0.2), torch.full_like(share, 0.8))
+
+
+def test_what_a_generator_lost_is_filled_with_noise_not_amplified() -> None:
+    x = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(2))
+    band = HighBand((64, 64), 0.2)
+    profile = radial_power(x, 2)[0]
+    faint = x.mean() + (x - x.mean()) * 0.01  # its own amplitudes would have to be raised by a hundred
+    noise = white_noise((1, 64, 64), [4])
+
+    def correlation(**settings: float) -> float:
+        out = replace_high_frequencies(faint, profile, band, 0.3, noise, **settings)
+        new, old = (band.spectrum(image).flatten()[band.inside] for image in (out, x))
+        assert float(new.abs().square().mean() / old.abs().square().mean()) == pytest.approx(1, abs=0.05)
+        return float((new * old.conj()).real.sum() / (new.abs().norm() * old.abs().norm()))
+
+    assert correlation() > 0.9
+    assert abs(correlation(max_gain=2.0)) < 0.1
+    assert correlation(max_gain=200.0) > 0.9
+
+
+def test_a_profile_is_that_of_the_stored_image() -> None:
+    slope = torch.linspace(0, 1, 64)
+    x = 0.4 + 0.2 * slope[:, None] * slope + 0.0016 * white_noise((1, 64, 64), [2])
+    band = HighBand((64, 64), 0.2)
+    rounding = math.log10(1 / 255**2 / 12)
+    profile = torch.full((1, 91), rounding + 0.3)  # hardly more power than rounding alone
+
+    def store(values: torch.Tensor) -> torch.Tensor:
+        return (values.clamp(0, 1) * 255).round() / 255
+
+    def error(imposed: torch.Tensor) -> float:
+        power = band.power(band.spectrum(store(imposed))).mean(0)
+        return float((power / band.target_power(profile)).log10().abs().mean())
+
+    assert error(impose_profile(x, profile, band)) > 0.1
+    assert error(impose_profile(x, profile, band, store)) < 0.05
+
+
+@pytest.mark.parametrize("wanted", [0.0, 0.6, 0.9])
+def test_noise_changes_from_slice_to_slice_as_the_volume_does(wanted: float) -> None:
+    fresh = white_noise((1, 48, 48), range(12))
+    volume = fresh.clone()
+    for z in range(1, 12):
+        volume[z] = wanted * volume[z - 1] + math.sqrt(1 - wanted**2) * fresh[z]
+    band = HighBand((48, 48), 0.2)
+    noise = correlate_slices(white_noise((1, 48, 48), range(100, 112)), volume, band).numpy().reshape(12, -1)
+    found = np.corrcoef(noise)
+    np.testing.assert_allclose(np.diagonal(found, 1).mean(), wanted, atol=0.03)
+    np.testing.assert_allclose(np.diagonal(found, 2).mean(), wanted**2, atol=0.04)
+    np.testing.assert_allclose(noise.std(1), 1, atol=0.06)

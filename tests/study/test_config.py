@@ -1,4 +1,4 @@
-"""configs/study.json from another directory, with the package not installed: every arm at once."""
+"""configs/study.json from another directory: every arm at once."""
 
 from __future__ import annotations
 

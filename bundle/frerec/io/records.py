@@ -86,6 +86,7 @@ class Applied(_Record):
     Args:
         normalize: the range that was mapped to [0, 1], in physical units.
         storable: smallest and largest value that the file can store, on the normalised scale.
+        step: between neighbouring values that it can store, on that scale; 0 where values are not rounded.
         shr: settings of the statistical high-frequency replacement and, under ``drawn``, the bank image it drew.
         profile: ring powers that stage 2's output is to have, float32 (C, R); of size 0 for none.
         spacing: millimetres along each axis with a 3-D bank, else empty.
@@ -96,6 +97,7 @@ class Applied(_Record):
 
     normalize: IntensityRange | None = None
     storable: tuple[float, float] = (-math.inf, math.inf)
+    step: float = 0.0
     shr: Mapping[str, Any] = field(default_factory=dict)
     profile: torch.Tensor = field(default_factory=lambda: torch.zeros(0))
     spacing: tuple[float, ...] = ()

@@ -22,9 +22,9 @@ from typing import Any
 from tqdm import tqdm
 
 from frerec import __version__
-from frerec.errors import ConfigError, FreRecError, InputError
+from frerec.errors import EXIT_PREFLIGHT, ConfigError, FreRecError, InputError
 from frerec.io.quiet import quiet_process
-from frerec.run.outcome import EXIT_BROKE_OFF, EXIT_PREFLIGHT, causes, explain, is_fault
+from frerec.run.outcome import EXIT_BROKE_OFF, causes, explain, is_fault
 
 LOG_NAME = "run.log"
 #: Set to anything but an empty text, it leaves Python's own tracebacks as they are.

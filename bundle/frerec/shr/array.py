@@ -17,6 +17,7 @@ from frerec.io.records import note
 from frerec.shr.bank.reference import ReferenceBank
 from frerec.shr.replacement import (
     HighBand,
+    correlate_slices,
     impose_profile,
     replace_high_frequencies,
     rescale_amplitudes,
@@ -78,7 +79,8 @@ class StatisticalHighFrequencyReplacement(Transform):
     """Stage 1 of FreRec: replace an image's high frequencies by ones with statistics of similar real images.
 
     Every random draw is seeded by ``seed`` and the image's content, so batch, order, worker and shard do not matter.
-    A volume (C, H, W, D) that meets a 2-D bank is one object: one retrieval, one drawn profile, a noise field a slice.
+    A volume (C, H, W, D) that meets a 2-D bank is one object: one retrieval, one drawn profile, a noise field a slice,
+    as like its neighbours as the slices are.
 
     Source: paper, stage 1 (SHR), steps 1 to 4. What it leaves open and we chose is in docs/explanation/method.md.
 
@@ -91,12 +93,15 @@ class StatisticalHighFrequencyReplacement(Transform):
             each frequency step (in the modes that rescale amplitudes, None is 1).
         strength: 0 leaves the image exactly as it is. In mode ``replace`` the share of noise that is mixed in, in the
             other modes the share of the rescaled coefficients.
+        transition: width, in fractions of Nyquist, over which the share of noise rises from 0 at ``mask_ratio`` to
+            ``strength`` in mode ``replace``; 0 for the paper's step.
         mode: ``replace`` mixes with noise and imposes a jointly drawn profile; ``amplitude`` and ``log_amplitude``
             are the literal reading of the paper: amplitudes rescaled to a drawn mean and standard deviation.
         sampling: for ``replace``: ``image`` draws the profile of one of the ``top_k``, ``gaussian`` from the Gaussian
             with their mean and empirical covariance over rings and channels.
         method: how similar images are found, see :class:`frerec.shr.retrieval.retriever.Retriever`.
         seed: seed of all draws.
+        max_gain: for ``replace``: how far own amplitudes are raised at most; what lacks beyond is filled with noise.
 
     Raises:
         ConfigError: an argument is out of range.
@@ -113,7 +118,13 @@ class StatisticalHighFrequencyReplacement(Transform):
         sampling: str = "image",
         method: str = "random",
         seed: int = 0,
+        transition: float = 0.0,
+        max_gain: float = 2.0,
     ) -> None:
+        if max_gain < 1:
+            raise ConfigError("max_gain", max_gain, "own amplitudes would be lowered", "Use 1 or more")
+        if transition < 0:
+            raise ConfigError("transition", transition, "it is a width", "Use 0 or more, in fractions of Nyquist")
         if not 0 <= strength <= 1:
             raise ConfigError("strength", strength, "it is a share", "Use a number from 0 to 1")
         if mode not in MODES:
@@ -122,14 +133,16 @@ class StatisticalHighFrequencyReplacement(Transform):
             raise ConfigError("sampling", sampling, "unknown way to draw", f"Use one of {', '.join(SAMPLINGS)}")
         self.bank = _open(bank)
         self.retriever = Retriever(self.bank, method=method, top_k=top_k)
-        self.mask_ratio, self.top_k, self.strength = mask_ratio, top_k, strength
+        self.mask_ratio, self.top_k, self.strength, self.transition = mask_ratio, top_k, strength, transition
+        self.max_gain = max_gain
         self.bands = 1 if bands is None and mode != "replace" else bands
         self.mode, self.sampling, self.method, self.seed = mode, sampling, method, seed
         self._found = _Remembered(top_k)
 
     def settings(self) -> dict[str, Any]:
         """Everything that decides the result beside the image, as plain values."""
-        names = ("mask_ratio", "top_k", "bands", "strength", "mode", "sampling", "method", "seed")
+        names = ("mask_ratio", "top_k", "bands", "strength", "transition", "max_gain", "mode", "sampling")
+        names += ("method", "seed")
         return {**{name: getattr(self, name) for name in names}, "bank_sha256": self.bank.sha256}
 
     def __call__(
@@ -140,6 +153,8 @@ class StatisticalHighFrequencyReplacement(Transform):
         strength: float | None = None,
         mask_ratio: float | None = None,
         draw: int = 0,
+        transition: float | None = None,
+        profile: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Replace the high frequencies of one image or volume.
 
@@ -151,6 +166,8 @@ class StatisticalHighFrequencyReplacement(Transform):
             strength: in place of the transform's own, for training over a range of strengths.
             mask_ratio: likewise.
             draw: number of the draw, for another sample of the same image.
+            transition: in place of the transform's own.
+            profile: log10 power (C, R) to impose in mode ``replace``, in place of a drawn one; the bank is not asked.
 
         Returns:
             MetaTensor (C, *spatial) float32, whose record (:class:`frerec.io.records.Applied`) tells the settings with
@@ -161,23 +178,25 @@ class StatisticalHighFrequencyReplacement(Transform):
         """
         strength = self.strength if strength is None else strength
         mask_ratio = self.mask_ratio if mask_ratio is None else mask_ratio
+        transition = self.transition if transition is None else transition
         x = torch.as_tensor(image).float()
         result = MetaTensor(x, meta=dict(getattr(image, "meta", {})))
         # a 3-D bank meets anisotropic volumes; within slices pixels are taken as square
         volumes = self.bank.info.spatial_dims == 3
         spacing = tuple(float(p) for p in result.pixdim[: x.ndim - 1]) if volumes else ()
-        applied: dict[str, Any] = {**self.settings(), "strength": strength, "mask_ratio": mask_ratio}
-        profile = torch.zeros(0)
+        used = {"strength": strength, "mask_ratio": mask_ratio, "transition": transition}
+        applied: dict[str, Any] = {**self.settings(), **used}
+        imposed = torch.zeros(0)
         if strength > 0:
             plain = x.as_tensor() if isinstance(x, MetaTensor) else x
             self._check(plain)
             fingerprint = content_hash(plain)
-            indices = self._similar(plain, fingerprint, exclude_hash, exclude_group)
-            replaced, profile, applied["drawn"] = self._replace(
-                plain, fingerprint, indices, strength, mask_ratio, spacing, draw
+            indices = self._similar(plain, fingerprint, exclude_hash, exclude_group) if profile is None else None
+            replaced, imposed, applied["drawn"] = self._replace(
+                plain, fingerprint, indices, profile, strength, mask_ratio, transition, spacing, draw
             )
             result = MetaTensor(replaced, meta=dict(result.meta))
-        note(result, shr=applied, profile=profile, spacing=spacing)
+        note(result, shr=applied, profile=imposed, spacing=spacing)
         return result
 
     def _check(self, x: torch.Tensor) -> None:
@@ -193,28 +212,33 @@ class StatisticalHighFrequencyReplacement(Transform):
         self,
         x: torch.Tensor,
         fingerprint: int,
-        indices: torch.Tensor,
+        indices: torch.Tensor | None,
+        profile: torch.Tensor | None,
         strength: float,
         mask_ratio: float,
+        transition: float,
         spacing: tuple[float, ...],
         draw: int,
-    ) -> tuple[torch.Tensor, torch.Tensor, int]:
+    ) -> tuple[torch.Tensor, torch.Tensor, int | None]:
         batch = slices_as_batch(x, self.bank.info.spatial_dims)
         generator = torch.Generator().manual_seed(_seed(self.seed, fingerprint, -1 - draw))
-        chosen = int(torch.randint(len(indices), (), generator=generator))
+        chosen = 0 if indices is None else int(torch.randint(len(indices), (), generator=generator))
         band = HighBand(batch.shape[2:], mask_ratio, self.bands, spacing or None, batch.device)
         if self.mode == "replace":
-            profile = self._draw_profile(indices, chosen, generator)
+            if profile is None:
+                assert indices is not None
+                profile = self._draw_profile(indices, chosen, generator)
             seeds = [_seed(self.seed, fingerprint, draw * 100_003 + i) for i in range(len(batch))]
-            noise = white_noise(batch.shape[1:], seeds, batch.device)
-            out = replace_high_frequencies(batch, profile, band, strength, noise)
+            noise = correlate_slices(white_noise(batch.shape[1:], seeds, batch.device), batch, band)
+            share = band.share(strength, transition, mask_ratio)
+            out = replace_high_frequencies(batch, profile, band, share, noise, self.max_gain)
         else:
             profile = torch.zeros(0)
             log = self.mode == "log_amplitude"
             mean, std = self.bank.band_statistics(mask_ratio, band.count, log=log, indices=indices)
             mean, std = _normal_draw(mean, generator), _normal_draw(std, generator).clamp(min=0)
             out = rescale_amplitudes(batch, mean, std, band, strength, log)
-        return batch_as_slices(out.float(), x.ndim), profile, int(indices[chosen])
+        return batch_as_slices(out.float(), x.ndim), profile, None if indices is None else int(indices[chosen])
 
     def _similar(
         self, x: torch.Tensor, fingerprint: int, exclude_hash: int | None, exclude_group: int | None
@@ -246,9 +270,9 @@ class ImposeProfile(Transform):
     """Give stage 2's output exactly the profile that stage 1 drew, keeping its phases.
 
     A restoration network changes ring powers again (it shrinks what it is unsure of); a detector finds that at once.
-    So does the clipping of values that the file cannot store, which changes smooth generated images with a black
-    background more than real ones: where the limits are known, values are clipped to them and the profile is imposed
-    once more. Not in the paper; our choice, measured in docs/explanation/method.md.
+    So does what the file cannot store: clipping changes smooth generated images with a black background more than real
+    ones, and rounding adds to frequencies where real images have little more than their own. Where limits and steps are
+    known, the profile is that of the stored image. Not in the paper; our choice, see docs/explanation/method.md.
 
     Args:
         mask_ratio: as in :class:`StatisticalHighFrequencyReplacement`.
@@ -265,6 +289,7 @@ class ImposeProfile(Transform):
         profile: torch.Tensor,
         spacing: Sequence[float] = (),
         limits: tuple[float, float] = (-math.inf, math.inf),
+        step: float = 0.0,
     ) -> torch.Tensor:
         """Impose.
 
@@ -273,9 +298,10 @@ class ImposeProfile(Transform):
             profile: (C, R) as stage 1 drew it; of size 0 to leave the image as it is.
             spacing: along each axis, likewise; empty for equal spacing.
             limits: smallest and largest value that can be stored, on the scale of ``image``.
+            step: between neighbouring values that can be stored, on that scale; 0 where values are not rounded.
 
         Returns:
-            float32 tensor of the shape of ``image``. It may still exceed ``limits`` a little.
+            float32 tensor of the shape of ``image``. It may exceed ``limits``.
         """
         profile = torch.as_tensor(profile)
         if profile.numel() == 0:
@@ -283,7 +309,11 @@ class ImposeProfile(Transform):
         plain = image.as_tensor() if isinstance(image, MetaTensor) else image
         batch = slices_as_batch(plain.float(), self.spatial_dims)
         band = HighBand(batch.shape[2:], self.mask_ratio, self.bands, spacing or None, batch.device)
-        imposed = impose_profile(batch, profile, band)
-        if limits[0] > imposed.min() or limits[1] < imposed.max():
-            imposed = impose_profile(imposed.clamp(*limits), profile, band)
-        return batch_as_slices(imposed, image.ndim)
+
+        def store(values: torch.Tensor) -> torch.Tensor:
+            if step > 0:
+                origin = limits[0] if math.isfinite(limits[0]) else 0.0
+                values = ((values - origin) / step).round() * step + origin
+            return values.clamp(*limits)
+
+        return batch_as_slices(impose_profile(batch, profile, band, store), image.ndim)

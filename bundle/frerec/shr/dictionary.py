@@ -28,6 +28,8 @@ class StatisticalHighFrequencyReplacementd(MapTransform):
         sampling: as there.
         method: as there.
         seed: as there.
+        transition: as there.
+        max_gain: as there.
         allow_missing_keys: as in MONAI.
     """
 
@@ -43,11 +45,13 @@ class StatisticalHighFrequencyReplacementd(MapTransform):
         sampling: str = "image",
         method: str = "random",
         seed: int = 0,
+        transition: float = 0.0,
+        max_gain: float = 2.0,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.replace = StatisticalHighFrequencyReplacement(
-            bank, mask_ratio, top_k, bands, strength, mode, sampling, method, seed
+            bank, mask_ratio, top_k, bands, strength, mode, sampling, method, seed, transition, max_gain
         )
 
     def settings(self) -> dict[str, Any]:
@@ -67,7 +71,8 @@ class ImposeProfiled(MapTransform):
 
     Args:
         keys: keys of stage 2's outputs (C, *spatial).
-        reference_key: entry for which the profile was drawn: stage 2's input. What its file can store gives the limits.
+        reference_key: entry for which the profile was drawn: stage 2's input. What its file can store gives limits and
+            step.
         mask_ratio: see the array form, also for the arguments that follow.
         bands: as there.
         spatial_dims: as there.
@@ -96,5 +101,5 @@ class ImposeProfiled(MapTransform):
         result = dict(data)
         drawn = applied_to(result[self.reference_key])
         for key in self.key_iterator(result):
-            result[key] = self.impose(result[key], drawn.profile, drawn.spacing, drawn.storable)
+            result[key] = self.impose(result[key], drawn.profile, drawn.spacing, drawn.storable, drawn.step)
         return result

@@ -10,8 +10,9 @@ to the image: the low band and the smooth component are never touched, not even 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,11 @@ from frerec.errors import ConfigError
 from frerec.spectrum.bands import default_rings, hermitian_weights, radius
 from frerec.spectrum.fourier import irfftn, periodic_spectrum
 from frerec.spectrum.power import POWER_FLOOR
+
+#: How far the power of a band is corrected at once, and in all, for what storing does to it.
+CORRECTION, LARGEST_CORRECTION = 4.0, 100.0
+#: Largest correlation of the noise of neighbouring slices.
+MOST_CORRELATED = 0.98
 
 
 class _Layout(NamedTuple):
@@ -104,6 +110,19 @@ class HighBand:
         self._layout = _layout(self.shape, mask_ratio, bands, steps, torch.device(device))
         self.count = self._layout.bands
 
+    def share(self, strength: float, transition: float, start: float) -> torch.Tensor:
+        """Share of noise in each band, float64 (bands,): from 0 at radius ``start`` to ``strength``, smoothly.
+
+        Args:
+            strength: largest share.
+            transition: width of the rise in fractions of Nyquist; 0 for ``strength`` everywhere.
+            start: where the high band begins.
+        """
+        layout = self._layout
+        centre = self._sums(layout.radii * layout.radius_weights, layout.radius_band) / layout.total
+        t = ((centre - start) / transition).clamp_(0, 1) if transition > 0 else torch.ones_like(centre)
+        return strength * t.square() * (3 - 2 * t)
+
     @property
     def inside(self) -> torch.Tensor:
         """Whether each coefficient of the flat half-plane belongs to the high band, bool (n,)."""
@@ -163,7 +182,12 @@ def _unit(power: torch.Tensor) -> torch.Tensor:
 
 
 def replace_high_frequencies(
-    x: torch.Tensor, profile: torch.Tensor, band: HighBand, strength: float, noise: torch.Tensor
+    x: torch.Tensor,
+    profile: torch.Tensor,
+    band: HighBand,
+    strength: float | torch.Tensor,
+    noise: torch.Tensor,
+    max_gain: float = math.inf,
 ) -> torch.Tensor:
     """Mix the high frequencies with noise and give them the power of a drawn profile, exactly.
 
@@ -177,39 +201,94 @@ def replace_high_frequencies(
         x: (B, C, *spatial), one object, nominal range [0, 1].
         profile: (C, R) drawn log10 power, as in :meth:`HighBand.target_power`.
         band: the high band of images of this size.
-        strength: share of noise, 0 (phases kept, powers imposed) to 1 (noise only).
+        strength: share of noise, 0 (phases kept, powers imposed) to 1 (noise only), for all bands or one for each.
         noise: real white noise of the shape of ``x``.
+        max_gain: how far the object's own amplitudes may be raised. What a band lacks beyond that is filled up with
+            noise: where a generator left next to nothing, that little is no anatomy, and raised to full power it is
+            rings and lattices.
 
     Returns:
         float32 tensor of the shape of ``x``.
     """
     own, drawn = band.spectrum(x), band.spectrum(noise)
-    own_power = band.power(own)
-    # below the high band the mixture is the object's own, which the change then leaves as it is
-    mixed = own * band.spread((math.sqrt(1 - strength**2) * _unit(own_power)).float(), outside=1.0)
-    mixed += drawn.mul_(band.spread((strength * _unit(band.power(drawn))).float()))
-    # each slice keeps its share of the object's power; a band empty everywhere is filled evenly
+    own_power, target = band.power(own), band.target_power(profile)
     object_power = own_power.mean(0, keepdim=True)
-    share = torch.where(object_power > POWER_FLOOR, own_power / object_power.clamp(min=POWER_FLOOR), 1.0)
-    gain = (share * band.target_power(profile)).sqrt() * _unit(band.power(mixed))
+    kept = (1 - torch.as_tensor(strength, dtype=torch.float64, device=x.device).square()).sqrt()
+    if math.isfinite(max_gain):
+        kept = torch.minimum(kept, max_gain * (object_power / target).sqrt())
+    share = (1 - kept.square()).sqrt()
+    # below the high band the mixture is the object's own, which the change then leaves as it is
+    mixed = own * band.spread((kept * _unit(own_power)).float(), outside=1.0)
+    mixed += drawn.mul_(band.spread((share * _unit(band.power(drawn))).float()))
+    # each slice keeps its share of the object's power; a band empty everywhere is filled evenly
+    part = torch.where(object_power > POWER_FLOOR, own_power / object_power.clamp(min=POWER_FLOOR), 1.0)
+    gain = (part * target).sqrt() * _unit(band.power(mixed))
     return band.add(x, mixed.mul_(band.spread(gain.float(), outside=1.0)).sub_(own))
 
 
-def impose_profile(x: torch.Tensor, profile: torch.Tensor, band: HighBand) -> torch.Tensor:
+def impose_profile(
+    x: torch.Tensor,
+    profile: torch.Tensor,
+    band: HighBand,
+    store: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    rounds: int = 3,
+) -> torch.Tensor:
     """Scale each band of the high frequencies so that the object's power is exactly that of a profile; phases stay.
 
     Args:
         x: (B, C, *spatial), one object.
         profile: (C, R) log10 power, as in :meth:`HighBand.target_power`.
         band: the high band of images of this size.
+        store: what a file will do to the values, such as clipping and rounding. It changes powers too, rounding above
+            all: where real images have hardly more power than their own rounding, ours would come on top. Then what is
+            imposed is corrected ``rounds`` times by what storing makes of it.
+        rounds: number of corrections.
 
     Returns:
-        float32 tensor of the shape of ``x``; a band that holds nothing but rounding stays as it is.
+        float32 tensor of the shape of ``x``, not yet stored; a band that holds nothing but rounding stays as it is.
     """
     own = band.spectrum(x)
     factor = _unit(band.power(own).mean(0, keepdim=True))
-    gain = torch.where(factor > 0, band.target_power(profile).sqrt() * factor, 1.0)
-    return band.add(x, own.mul_(band.spread((gain - 1).float())))
+    target = wanted = band.target_power(profile)
+
+    def imposed() -> torch.Tensor:
+        gain = torch.where(factor > 0, wanted.sqrt() * factor, 1.0)
+        return band.add(x, own * band.spread((gain - 1).float()))
+
+    y = imposed()
+    if store is None or torch.equal(store(y), y):
+        return y
+    for _ in range(rounds):
+        got = band.power(band.spectrum(store(y))).mean(0)
+        correction = (target / got.clamp(min=POWER_FLOOR)).clamp(1 / CORRECTION, CORRECTION)
+        wanted = (wanted * correction).clamp(min=target / LARGEST_CORRECTION, max=target * LARGEST_CORRECTION)
+        y = imposed()
+    return y
+
+
+def correlate_slices(noise: torch.Tensor, x: torch.Tensor, band: HighBand) -> torch.Tensor:
+    """Give noise from slice to slice the correlation that the high frequencies of a volume have.
+
+    Independent noise in each slice would be seen as flicker where neighbouring slices show the same structure.
+
+    Args:
+        noise: white noise of the shape of ``x``, drawn for each slice.
+        x: (B, C, *spatial), the slices of one volume in order.
+        band: the high band of images of this size.
+
+    Returns:
+        White noise within each slice, float32 of the shape of ``x``; a first-order autoregression over slices.
+    """
+    if len(x) < 2:
+        return noise
+    high = band.spectrum(x)[..., band.inside]
+    product = (high[1:] * high[:-1].conj()).real.sum()
+    power = (high[1:].abs().square().sum() * high[:-1].abs().square().sum()).sqrt().clamp(min=POWER_FLOOR)
+    kept = float((product / power).clamp(0, MOST_CORRELATED))
+    correlated = noise.clone()
+    for before, now in pairwise(correlated):
+        now.mul_(math.sqrt(1 - kept**2)).add_(before, alpha=kept)
+    return correlated
 
 
 def rescale_amplitudes(

@@ -8,11 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from frerec.errors import FreRecError
+from frerec.errors import EXIT_PREFLIGHT, FreRecError
+from frerec.run.command_line import wrong_words
 from frerec.run.failure import name_run
-from frerec.run.outcome import EXIT_PREFLIGHT
 from frerec.run.preflight.artefacts import check_bank, check_weights
-from frerec.run.preflight.command_line import wrong_words
 from frerec.run.preflight.images import check_images
 from frerec.run.preflight.paths import INPUT_FOLDERS, check_folders, check_outputs
 from frerec.run.preflight.values import check_values
@@ -40,7 +39,7 @@ def check(
     mirrors: bool = False,
     **values: Any,
 ) -> None:
-    """Check a workflow's settings before it starts; a step for ``initialize``.
+    """Check a workflow's settings before it starts; the first line of ``run``.
 
     Args:
         workflow: its name, for the message.

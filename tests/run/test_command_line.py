@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from frerec.run.preflight.command_line import wrong_words
+from frerec.run.command_line import wrong_words
 
 
 def command(tmp_path: Path, *words: str) -> list[str]:
@@ -34,7 +35,27 @@ def test_other_programs_are_not_looked_at(tmp_path: Path) -> None:
     assert wrong_words(["pytest", "--strenght", "1"]) == []
     assert wrong_words([]) == []
     assert wrong_words(["/x/monai/bundle/__main__.py", "run", "--strenght", "1"]) == []
-    assert wrong_words(command(tmp_path, "--args_file", "a.json", "--strenght", "1")) == []
+
+
+def test_names_of_files_may_hold_anything(tmp_path: Path) -> None:
+    folder = tmp_path / "a, b [1] = 'c'.json"
+    folder.mkdir()
+    words = command(folder, "--strenght", "1")
+    assert len(wrong_words(words)) == 1
+    (folder / "two.json").write_text('{"world_size": 2, "+strength": 1}')
+    words = [*words[:3], repr([words[3], str(folder / "two.json")]), "--world_size", "3"]
+    assert wrong_words(words) == []
+    assert len(wrong_words([*words, "--wrold_size", "3"])) == 1
+
+
+def test_a_file_of_arguments_counts_as_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "args.json").write_text(
+        json.dumps({"config_file": command(tmp_path)[3], "strenght": 0.5, "dataset_dir": "x"})
+    )
+    words = ["/x/monai/bundle/__main__.py", "run", "--args_file", str(tmp_path / "args.json"), "--strength", "1"]
+    (problem,) = wrong_words(words)
+    assert str(problem) == "strenght=0.5: the config has no such id. Did you mean strength."
+    assert len(wrong_words([*words, "--datset_dir", "y"])) == 2
 
 
 def nested(tmp_path: Path, *words: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import inspect
 import json
 import re
@@ -10,7 +11,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai.utils.module import locate
+from fire.parser import DefaultParseValue
 
 from frerec.errors import ConfigError, FreRecError
 
@@ -19,7 +20,6 @@ _OWN = {
     "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file",
     "workflow_name", "workflow_type", "properties_path",
 }  # fmt: skip
-_JSON_FILE = re.compile(r"[^'\"\[\],=\n]+[.]json")
 _SEPARATOR = re.compile(r"#|::")
 
 
@@ -27,7 +27,8 @@ def wrong_words(argv: Sequence[str]) -> list[FreRecError]:
     """Find words that MONAI takes without complaint although they do not do what they say.
 
     These are overrides whose id no given config has, at any depth (they change nothing); words that belong to no id;
-    and an id that is given together with another one that stands for it.
+    and an id that is given together with another one that stands for it. Overrides in a file given with ``--args_file``
+    are looked at like those on the command line.
 
     Args:
         argv: the command line. Only that of ``python -m monai.bundle run`` with ``--config_file`` is looked at.
@@ -37,12 +38,11 @@ def wrong_words(argv: Sequence[str]) -> list[FreRecError]:
     """
     if len(argv) < 2 or Path(argv[0]).parent.name != "bundle" or argv[1] != "run":
         return []
-    overrides, stray = _as_fire_reads(argv[2:])
-    if "args_file" in overrides:
-        return []
-    configs = [_load(Path(name.strip())) for name in _JSON_FILE.findall(overrides.get("config_file", ""))]
+    given, stray = as_fire_reads(argv[2:])
+    overrides = {**(_load(given["args_file"]) if "args_file" in given else {}), **given}
+    configs = [_load(name) for name in _config_files(overrides.get("config_file"))]
     keys = [key for config in configs for key in config]
-    known = {_SEPARATOR.split(key)[0] for key in keys}
+    known = {_SEPARATOR.split(key)[0].lstrip("+") for key in keys}
     if not known:
         return []
     problems: list[FreRecError] = [
@@ -63,9 +63,16 @@ def wrong_words(argv: Sequence[str]) -> list[FreRecError]:
     return problems + _contradiction(overrides, configs)
 
 
-def _as_fire_reads(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Overrides with their text, and the words that belong to none, as Python Fire understands them."""
-    overrides: dict[str, str] = {}
+def as_fire_reads(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Part the words of a command line as Python Fire, which reads it for MONAI, does.
+
+    Args:
+        words: what stands after ``run``.
+
+    Returns:
+        Values by id, and the words that belong to no id.
+    """
+    overrides: dict[str, Any] = {}
     stray: list[str] = []
     position = 0
     while position < len(words):
@@ -93,13 +100,13 @@ def _is_flag(word: str) -> bool:
     return word.startswith("--") or re.match(r"-[a-zA-Z]", word) is not None
 
 
-def _unknown(name: str, value: str, wrong: str, known: Collection[str]) -> ConfigError:
+def _unknown(name: str, value: Any, wrong: str, known: Collection[str]) -> ConfigError:
     close = difflib.get_close_matches(wrong, known, n=1)
     remedy = f"Did you mean {name.replace(wrong, close[0])}" if close else "Its ids are in docs/reference/config_ids.md"
     return ConfigError(name, value, "the config has no such id", remedy)
 
 
-def _misspelt(config: Any, name: str, value: str) -> ConfigError | None:
+def _misspelt(config: Any, name: str, value: Any) -> ConfigError | None:
     """The error for a nested id of which a part does not exist."""
     for part in _SEPARATOR.split(name):
         if isinstance(config, list) and part.isdigit() and int(part) < len(config):
@@ -119,6 +126,8 @@ def _misspelt(config: Any, name: str, value: str) -> ConfigError | None:
 def _arguments(config: dict[str, Any]) -> Collection[str]:
     """Names of the arguments a component takes beside those its config gives; everything if it takes any name."""
     target = config.get("_target_")
+    # MONAI is loaded only where it is needed, so that a misspelt command is answered at once
+    locate = importlib.import_module("monai.utils.module").locate
     component = locate(target) if isinstance(target, str) and "." in target else None
     if not callable(component):
         return _Everything() if target else ()
@@ -135,12 +144,12 @@ class _Everything(frozenset[str]):
         return True
 
 
-def _contradiction(overrides: dict[str, str], configs: Sequence[dict[str, Any]]) -> list[FreRecError]:
+def _contradiction(overrides: dict[str, Any], configs: Sequence[dict[str, Any]]) -> list[FreRecError]:
     """Ids that are given both by themselves and as one that stands for them among ``displayable_configs``."""
     problems: list[FreRecError] = []
     for name, value in overrides.items():
         first, *rest = _SEPARATOR.split(name)
-        if first != "displayable_configs" or len(rest) != 1 or overrides.get(rest[0], value) == value:
+        if first != "displayable_configs" or len(rest) != 1 or str(overrides.get(rest[0], value)) == str(value):
             continue
         if any(config.get(first, {}).get(rest[0]) == f"@{rest[0]}" for config in configs):
             reason = f"{rest[0]}={overrides[rest[0]]} is given as well, and the two are one setting"
@@ -148,9 +157,21 @@ def _contradiction(overrides: dict[str, str], configs: Sequence[dict[str, Any]])
     return problems
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _config_files(value: Any) -> list[str]:
+    """Names of the config files: one, or a list as Fire reads it; no character of a name means anything else."""
+    found = DefaultParseValue(value) if isinstance(value, str) else value
+    if isinstance(found, list | tuple):
+        return [str(name) for name in found]
+    return [str(value)] if value else []
+
+
+def _load(name: str) -> dict[str, Any]:
+    """A config as MONAI reads it; empty where it cannot be read, which MONAI tells."""
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if name.endswith(".json"):
+            config = json.loads(Path(name).read_text(encoding="utf-8"))
+        else:
+            config = importlib.import_module("monai.bundle").ConfigParser.load_config_file(name)
+    except Exception:
         return {}
     return config if isinstance(config, dict) else {}
