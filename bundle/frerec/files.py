@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, their checksums, and their names as text."""
+"""Files that appear whole or not at all, their checksums, and their paths and names."""
 
 from __future__ import annotations
 
@@ -93,6 +93,23 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
         while piece := stream.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """A path made absolute and free of ``..``, without replacing links by what they point to.
+
+    Args:
+        path: any path; relative ones start at the current directory.
+    """
+    given = Path(path)
+    flat = Path(os.path.normpath(given.absolute()))
+    if ".." in given.parts:
+        try:  # behind a link to a folder, ".." is another folder than the one before it in the path
+            if not flat.parent.samefile(given.parent):
+                return given.resolve()
+        except OSError:
+            return flat
+    return flat
 
 
 def name_to_text(name: str | os.PathLike[str]) -> str:

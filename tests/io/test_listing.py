@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from frerec.errors import InputError
+from frerec.files import absolute
 from frerec.io.datalist import find_images, read_datalist
-from frerec.io.listing import absolute, find_items, look
+from frerec.io.listing import find_items, look
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs the permissions of a POSIX system")

@@ -22,9 +22,9 @@ def passed_through(path):
 def test_a_series_slice_by_slice(shared_data):
     stored = passed_through(shared_data / "dicom" / "example-dicom-structural" / "dicoms")
     assert len(stored) == 40
-    assert len({pixels.path for pixels in stored}) == 40
+    assert len({pixels.original.path for pixels in stored}) == 40
     for pixels in stored:
-        assert np.array_equal(pixels.array, pydicom.dcmread(pixels.path).pixel_array), pixels.path
+        assert np.array_equal(pixels.array, pydicom.dcmread(pixels.original.path).pixel_array), pixels.original.path
 
 
 @pytest.mark.parametrize("name", ["chest_xray", "brain_mri", "fundus"])

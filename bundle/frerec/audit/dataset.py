@@ -57,11 +57,12 @@ class AuditDataset(Dataset):
         self.channels = channels
         self.spatial_dims = spatial_dims
 
-    def load(self, path: str) -> tuple[torch.Tensor, tuple[float, float]]:
+    def load(self, path: str, files: Sequence[str] = ()) -> tuple[torch.Tensor, tuple[float, float]]:
         """Load one file.
 
         Args:
             path: the file.
+            files: all files, for a series.
 
         Returns:
             The image as float32 tensor (C, *spatial) on a nominal [0, 1] range, and the (lower, upper) physical
@@ -70,7 +71,7 @@ class AuditDataset(Dataset):
         Raises:
             InputError: the file holds no image of the expected kind.
         """
-        loaded = self.transform({"image": path})["image"]
+        loaded = self.transform({"image": list(files) if len(files) > 1 else path})["image"]
         bounds = applied_to(loaded).normalize
         image = torch.as_tensor(loaded).detach().as_subclass(torch.Tensor).float()
         if image.ndim == self.spatial_dims + 2 and image.shape[-1] == 1:
@@ -95,10 +96,10 @@ class AuditDataset(Dataset):
         Raises:
             InputError: a file cannot be used, or an image has another size than its input.
         """
-        pixels, (lower, upper) = self.load(item["image"])
+        pixels, (lower, upper) = self.load(item["image"], item.get("files", ()))
         if item.get("reference") is None:
             return {**item, "pixels": pixels}
-        reference, (low, high) = self.load(item["reference"])
+        reference, (low, high) = self.load(item["reference"], item.get("reference_files", ()))
         if reference.shape != pixels.shape:
             raise InputError(
                 item["image"],

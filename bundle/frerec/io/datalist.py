@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from frerec.errors import ConfigError, InputError
+from frerec.files import absolute
 from frerec.io.formats import SUPPORTED
-from frerec.io.listing import absolute, find_items, images_of
+from frerec.io.listing import find_items, images_of
 
 
 def read_datalist(

@@ -10,11 +10,12 @@ import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from frerec.errors import InputError
+from frerec.files import absolute
 from frerec.io.dicom.files import NotAnImageError, read_dataset
 from frerec.io.dicom.grouping import FileGroup, Slice, group_files, slice_of
 from frerec.io.formats import InputFile, Problem, detect_format, opened, problem_of
@@ -149,7 +150,7 @@ def find_items(
         raise InputError(folder, "no such folder", "Check the path")
     try:
         if files is None:
-            found = _walk(root, [absolute(path) for path in closed])
+            found = sorted(walk(root, [absolute(path) for path in closed]), key=lambda one: one[0])
         else:
             found = [(path, problem_of(path)) for path in sorted(set(files))]
     except OSError as error:
@@ -235,26 +236,19 @@ def is_side_file(path: str | os.PathLike[str]) -> bool:
     return name in SIDE_NAMES or name.endswith(SIDE_SUFFIXES)
 
 
-def absolute(path: str | os.PathLike[str]) -> Path:
-    """A path made absolute and free of ``..``, without replacing links by what they point to.
+def walk(folder: Path, closed: Sequence[Path] = ()) -> Iterator[tuple[Path, Problem | None]]:
+    """What lies below a folder, one by one, with what keeps it from being read. No file is opened here.
 
     Args:
-        path: any path; relative ones start at the current directory.
+        folder: absolute.
+        closed: as in `find_items`.
+
+    Yields:
+        Paths and problems, those of a folder in order of name before those of its subfolders.
+
+    Raises:
+        OSError: the folder itself cannot be read.
     """
-    given = Path(path)
-    flat = Path(os.path.normpath(given.absolute()))
-    if ".." in given.parts:
-        try:  # behind a link to a folder, ".." is another folder than the one before it in the path
-            if not flat.parent.samefile(given.parent):
-                return given.resolve()
-        except OSError:
-            return flat
-    return flat
-
-
-def _walk(folder: Path, closed: Sequence[Path]) -> list[tuple[Path, Problem | None]]:
-    """What lies below a folder, sorted by path, with what keeps it from being read. No file is opened here."""
-    found: list[tuple[Path, Problem | None]] = []
     shut = {_identity(path) for path in closed if path.is_dir()}
     waiting: list[tuple[Path, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
     while waiting:
@@ -262,28 +256,29 @@ def _walk(folder: Path, closed: Sequence[Path]) -> list[tuple[Path, Problem | No
         try:
             own = _identity(place)
             if own in above:
-                found.append((place, ("a link back to a folder that it lies in", "Remove the link")))
+                yield place, ("a link back to a folder that it lies in", "Remove the link")
                 continue
             if own in shut and place != folder:
-                found.append((place, ("the folder of the outputs", "Choose an output_dir outside of the inputs")))
+                yield place, ("the folder of the outputs", "Choose an output_dir outside of the inputs")
                 continue
-            entries = list(os.scandir(place))
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
         except OSError as error:
             if place == folder:
                 raise
-            found.append((place, (f"a folder that cannot be read ({error.strerror})", "Check its permissions")))
+            yield place, (f"a folder that cannot be read ({error.strerror})", "Check its permissions")
             continue
+        folders = []
         for entry in entries:
             path = place / entry.name
             if entry.name.startswith("."):
                 continue
             if entry.is_file(follow_symlinks=False):
-                found.append((path, None))
+                yield path, None
             elif _is_folder(path):
-                waiting.append((path, above | {own}))
+                folders.append((path, above | {own}))
             else:
-                found.append((path, problem_of(path)))
-    return sorted(found, key=lambda one: one[0])
+                yield path, problem_of(path)
+        waiting += reversed(folders)
 
 
 def _is_folder(path: Path) -> bool:

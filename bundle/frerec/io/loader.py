@@ -16,10 +16,11 @@ from monai.transforms import MapTransform, Transform
 from monai.utils.enums import SpaceKeys
 
 from frerec.errors import InputError
+from frerec.files import absolute
 from frerec.io.dicom.reader import read_series
 from frerec.io.formats import InputFile
 from frerec.io.label_maps import refuse_label_map
-from frerec.io.listing import absolute, one_volume
+from frerec.io.listing import one_volume
 from frerec.io.nifti.reader import read_nifti
 from frerec.io.picture.reader import read_picture
 from frerec.io.quiet import quiet_libraries

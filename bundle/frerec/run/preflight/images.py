@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from frerec.errors import ConfigError, FreRecError
-from frerec.io.listing import absolute, look
+from frerec.files import absolute
+from frerec.io.listing import look
 from frerec.io.loader import read_image
 from frerec.run.preflight.paths import INPUT_FOLDERS, first_image, image_files, is_image
 
