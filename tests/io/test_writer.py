@@ -18,6 +18,7 @@ from PIL import Image
 
 from frerec.errors import ConfigError, InputError
 from frerec.io.loader import LoadMedicalImage
+from frerec.io.provenance import run_settings
 from frerec.io.ranges import IntensityRange
 from frerec.io.records import note
 from frerec.io.writer import SaveRecalibrated, SaveRecalibratedd, Written
@@ -57,10 +58,11 @@ def test_the_tree_is_mirrored_and_the_report_is_true(tmp_path: Path, picture: Pa
 def test_what_shr_applied_and_the_weights_are_recorded(tmp_path: Path, picture: Path) -> None:
     weights = tmp_path / "model.pt"
     weights.write_bytes(b"weights")
+    settings = run_settings({"weights": str(weights)}, impose=True, synthetic="auto")
     image = LoadMedicalImage(tmp_path / "in")(picture)
     shr = {"strength": 0.3, "top_k": 5, "seed": 1, "drawn": 17}
     note(image, shr=shr, normalize=IntensityRange(0.0, 255.0, "stored", ""))
-    written = SaveRecalibrated(str(tmp_path / "out"), str(weights), settings={"impose": True})(image)
+    written = SaveRecalibrated(str(tmp_path / "out"), settings=settings)(image)
     record = written.provenance
     assert record["settings"] == {"strength": 0.3, "top_k": 5, "seed": 1, "impose": True}
     assert record["sample"] == {"drawn": 17, "normalize": {"lower": 0.0, "upper": 255.0}}

@@ -14,13 +14,13 @@ from PIL import Image
 
 from frerec.errors import InputError
 from frerec.files import atomic_write, file_sha256
+from frerec.io.provenance import run_settings
 from frerec.io.records import note
 from frerec.io.writer import Written
 from frerec.run.evaluator import FolderEvaluator
 from frerec.run.folder import FolderDataset, keep_as_list
 from frerec.run.handlers import ManifestHandler, RunReport
 from frerec.run.manifest import Manifest
-from frerec.run.settings import run_settings
 
 
 def make_folder(folder: Path, count: int = 6, sizes: tuple[tuple[int, int], ...] = ((16, 16), (12, 20))) -> Path:

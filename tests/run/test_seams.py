@@ -103,7 +103,7 @@ def test_two_series_of_one_folder_without_endings_are_recalibrated_and_audited(
     )
     groups = ("--real_dir", real, "--synthetic_dir", synthetic, "--recalibrated_dir", out, "--bank_path", "")
     bundle_command("run", "--config_file", config, *groups, *quick, "--bootstrap_draws", 50, "--output_dir", report)
-    images = json.loads((report / "metrics.json").read_text())["images"]
+    images = json.loads((report / "metrics.json").read_text())["groups"]
     assert {group: images[group] for group in ("real", "synthetic", "recalibrated")} == dict.fromkeys(
         ("real", "synthetic", "recalibrated"), 2 * COUNT + 1
     )

@@ -135,6 +135,11 @@ class NormalizeRanged(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.normalize = NormalizeRange(rule, lower, upper)
 
+    def settings(self) -> dict[str, Any]:
+        """What it applies, for `frerec.io.provenance.run_settings`."""
+        given = self.normalize.lower, self.normalize.upper
+        return {"intensity_range": self.normalize.rule if given == (None, None) else list(given)}
+
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Normalise the images under the keys; see ``NormalizeRange``."""
         result = dict(data)

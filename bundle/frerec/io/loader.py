@@ -98,6 +98,10 @@ class LoadMedicalImaged(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.load = LoadMedicalImage(root, channels, label_maps)
 
+    def settings(self) -> dict[str, Any]:
+        """What it applies, for `frerec.io.provenance.run_settings`."""
+        return {"channels": self.load.channels, "label_maps": self.load.label_maps}
+
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Load the images named under the keys; see ``LoadMedicalImage``."""
         result = dict(data)

@@ -14,7 +14,9 @@ OUTPUT_FORMATS = ("same", "dicom")
 
 #: Written as PNG: a second lossy compression would touch the very frequencies that were recalibrated.
 _AS_PNG = ("jpeg", "bmp")
-_PICTURES = ("png", "tiff", *_AS_PNG)
+PICTURES = ("png", "tiff", *_AS_PNG)
+#: Endings that the output of an input of each kind may have; DICOM may have any.
+ENDINGS = {"nifti": (".nii.gz", ".nii"), "tiff": (".tif", ".tiff"), **dict.fromkeys(("png", *_AS_PNG), (".png",))}
 
 # Bytes that a name may have on the file systems in use.
 _LONGEST_NAME = 255
@@ -38,7 +40,7 @@ def output_kind(source: Source, output_format: str = "same") -> str:
     if output_format == "dicom" and source.kind == "nifti":
         reason = f"{source.relative_path} is a NIfTI image, which states no patient and study to make DICOM from"
         raise ConfigError("output_format", output_format, reason, "Use same for NIfTI inputs")
-    if output_format == "dicom" and source.kind in _PICTURES:
+    if output_format == "dicom" and source.kind in PICTURES:
         return "capture"
     return "png" if source.kind in _AS_PNG else source.kind
 

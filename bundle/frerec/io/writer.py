@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform, Transform
 
 from frerec.errors import ConfigError, InputError
-from frerec.files import atomic_write, file_sha256
+from frerec.files import absolute, atomic_write
 from frerec.io.dicom.capture import captured_dicom
 from frerec.io.dicom.reader import restore_dicom
 from frerec.io.dicom.writer import derived_dicom
@@ -27,7 +28,7 @@ from frerec.io.nifti.reader import restore_nifti
 from frerec.io.origin import declared_origin, was_written_by_us
 from frerec.io.picture.reader import restore_picture
 from frerec.io.picture.writer import derived_picture
-from frerec.io.provenance import Generator, Provenance, canonical_json, plain
+from frerec.io.provenance import Generator, Provenance, RunSettings, canonical_json, plain
 from frerec.io.records import Applied, Source, applied_to, source_of
 from frerec.io.restoring import EncodedPixels, Scale
 
@@ -96,15 +97,13 @@ class SaveRecalibrated(Transform):
 
     Args:
         output_dir: folder that mirrors the input folder.
-        weights_path: weights of the network that was applied, named by checksum in the provenance; None or empty if
-            there was none.
         synthetic: whether the images are synthetic: True, False, or ``"auto"`` for what each says of itself. An
             image that says it is synthetic stays marked so even with False.
         generator: what made synthetic images: a mapping with ``manufacturer``, ``model``, ``version``, or None.
         output_format: ``"same"``, or ``"dicom"`` to write pictures as DICOM Secondary Capture.
         overwrite: replace whatever lies at an output's place. Without it, earlier outputs of this package are
             replaced, and any other file there is an error. An input file is never overwritten.
-        settings: further settings of the run to record beside those that SHR reports.
+        settings: of the run, told in the provenance: `frerec.io.provenance.run_settings`, or a mapping.
         verify_output: refuse to write an output that has little to do with its input, see `frerec.io.likeness`;
             False writes it with a warning.
 
@@ -115,7 +114,6 @@ class SaveRecalibrated(Transform):
     def __init__(
         self,
         output_dir: str,
-        weights_path: str | None = None,
         synthetic: bool | str = "auto",
         generator: Mapping[str, Any] | Generator | None = None,
         output_format: str = "same",
@@ -126,18 +124,23 @@ class SaveRecalibrated(Transform):
         if synthetic not in (True, False, "auto"):
             raise ConfigError("synthetic", synthetic, "not a choice", "Use true, false or auto")
         self.output_dir = Path(output_dir)
-        self.weights_sha256 = file_sha256(weights_path) if weights_path else None
         self.synthetic, self.generator = synthetic, Generator.from_config(generator)
         self.output_format, self.overwrite = output_format, overwrite
-        self.settings, self.verify_output = plain(dict(settings or {})), verify_output
+        self.settings, self.verify_output = RunSettings(settings or {}), verify_output
 
-    def __call__(self, img: torch.Tensor | np.ndarray, meta: Mapping[str, Any] | None = None) -> Written:
+    def __call__(
+        self,
+        img: torch.Tensor | np.ndarray,
+        meta: Mapping[str, Any] | None = None,
+        filename: str | os.PathLike[str] | None = None,
+    ) -> Written:
         """Write one image.
 
         Args:
             img: (C, H, W) or (C, H, W, D) in physical units, real, any device.
             meta: of the loaded image, whose records tell where ``img`` came from and what was done; None for that of
                 ``img`` itself.
+            filename: where to write it (of a series, the folder) instead of the place that mirrors the input's.
 
         Raises:
             InputError: if the image holds NaN, or its output cannot or must not be written.
@@ -147,7 +150,7 @@ class SaveRecalibrated(Transform):
         known = img if meta is None else meta
         source, applied = source_of(known), applied_to(known)
         if source is None:
-            remedy = "Load images with LoadMedicalImaged and name that image as reference_key"
+            remedy = "Load images with load_image or LoadMedicalImaged, and name that one as reference_key"
             raise ConfigError("reference_key", None, "the image does not say which file it came from", remedy)
         array = torch.as_tensor(img).detach().cpu().to(torch.float32).numpy()
         warnings: list[str] = []
@@ -155,9 +158,11 @@ class SaveRecalibrated(Transform):
         kind = output_kind(source, self.output_format)
         images = encoded_pixels(array, source, applied)
         likeness = self._verify(images, source.ranges["robust"], warnings)
-        outputs = []
+        outputs, root, placed = [], self.output_dir, source
+        if filename is not None:
+            root, placed = absolute(filename).parent, replace(source, relative_path=absolute(filename).name)
         for position, pixels in enumerate(images, start=1):
-            target = output_path(source, pixels.original, self.output_dir, self.output_format)
+            target = output_path(placed, pixels.original, root, self.output_format)
             if not self.overwrite and target.exists() and not was_written_by_us(target):
                 reason = f"{target} exists and is not an output of this software"
                 raise InputError(source.path, reason, "Choose another output_dir, or set overwrite to true")
@@ -204,9 +209,9 @@ class SaveRecalibrated(Transform):
         return Provenance(
             source_name=source.relative_path,
             source_sha256=source.sha256,
-            settings={**run, **{key: value for key, value in self.settings.items() if key not in run}},
+            settings={**run, **{key: value for key, value in self.settings.processing().items() if key not in run}},
             sample=sample,
-            weights_sha256=self.weights_sha256,
+            weights_sha256=self.settings.get("weights_sha256"),
             synthetic=declared or self.synthetic is True,
             generator=self.generator or generator,
         )
@@ -246,7 +251,6 @@ class SaveRecalibratedd(MapTransform):
         keys: images to write, for example ``"pred"``.
         output_dir: as in `SaveRecalibrated`, like all arguments below that are not explained here.
         reference_key: the loaded image, whose metadata tells where ``keys`` came from; they may have none of their own.
-        weights_path: see there.
         synthetic: see there.
         generator: see there.
         output_format: see there.
@@ -262,7 +266,6 @@ class SaveRecalibratedd(MapTransform):
         keys: KeysCollection,
         output_dir: str,
         reference_key: str = "image",
-        weights_path: str | None = None,
         synthetic: bool | str = "auto",
         generator: Mapping[str, Any] | Generator | None = None,
         output_format: str = "same",
@@ -275,7 +278,7 @@ class SaveRecalibratedd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.reference_key, self.saved_key = reference_key, saved_key
         self.saver = SaveRecalibrated(
-            output_dir, weights_path, synthetic, generator, output_format, overwrite, settings, verify_output
+            output_dir, synthetic, generator, output_format, overwrite, settings, verify_output
         )
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

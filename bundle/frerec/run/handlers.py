@@ -120,6 +120,10 @@ class RunReport:
         self.grades.clear()
         self.told_kinds.clear()
         self._start = self._told = time.monotonic()
+        outdated = self.manifest.outdated()
+        if outdated:
+            text = f"{outdated} items in {self.manifest.output_dir} were done with other settings or another version"
+            print(printable(f"{text}: those of this folder are done anew"), file=stream, flush=True)
         self._bar = tqdm(total=self.total, unit="image", file=stream, disable=not stream.isatty())
 
     def iteration_completed(self, engine: Engine) -> None:
