@@ -7,7 +7,7 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from frerec.run.checkpoints import WholeCheckpointSaver
+from frerec.run.handlers import WholeCheckpointSaver
 
 
 def test_what_cannot_be_written_whole_is_not_there(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -139,9 +138,3 @@ def files_below(datalist: str | PathLike[str], root: str | PathLike[str]) -> lis
             raise InputError(path, f"named in {datalist} but outside {root}", "Set dataset_dir to its folder")
         paths.append(root / inside)
     return paths
-
-
-def label_names(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """Sorted names of the classes in a datalist; empty where a row has no label."""
-    labels = [row.get("label") for row in rows]
-    return [] if any(label in (None, "") for label in labels) else sorted({str(label) for label in labels})

@@ -1,18 +1,20 @@
-"""What a folder run tells while it goes on and when it ends."""
+"""Handlers: what a folder run tells while it goes on and when it ends, and what guards a training."""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
 from ignite.engine import Engine, Events
+from monai.handlers import CheckpointSaver
 from tqdm import tqdm
 
-from frerec.errors import OutputError
+from frerec.errors import ConfigError, FreRecError, OutputError
 from frerec.files import printable
 from frerec.run.manifest import Manifest
 from frerec.run.outcome import (
@@ -195,6 +197,60 @@ class RunReport:
         if code != EXIT_OK:
             raise SystemExit(code)
         return code
+
+
+class WholeCheckpointSaver(CheckpointSaver):
+    """MONAI's checkpoint saver whose files appear whole or not at all.
+
+    MONAI writes them in place, so that a full disk or a kill leaves half a file under the name that the next run loads.
+
+    Args:
+        args: as in :class:`monai.handlers.CheckpointSaver`.
+        kwargs: as there.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for checkpoint in (self._final_checkpoint, self._key_metric_checkpoint, self._interval_checkpoint):
+            if checkpoint is not None:
+                # what ignite's DiskSaver takes as `atomic`, which MONAI sets to False
+                checkpoint.save_handler._atomic = True
+
+
+class RequireFiniteLoss:
+    """Raise as soon as a loss is NaN or infinite, and at once where there is no batch to compute one from.
+
+    Ignite's ``TerminateOnNan`` ends the engine too, but the workflow would go on and save what is left.
+
+    Args:
+        output_transform: gets the engine's output and returns the loss as a number.
+    """
+
+    def __init__(self, output_transform: Callable[[Any], float]) -> None:
+        self.output_transform = output_transform
+
+    def attach(self, engine: Engine) -> None:
+        """Register with the end of each iteration.
+
+        Raises:
+            ConfigError: there are fewer images than a batch takes. MONAI would skip the training with a warning.
+        """
+        if getattr(engine.state, "epoch_length", None) == 0:
+            raise ConfigError("batch_size", None, "there are fewer images than one batch takes", "Use a smaller one")
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Check the last loss.
+
+        Raises:
+            FreRecError: it is not finite; names the epoch and iteration.
+        """
+        loss = float(self.output_transform(engine.state.output))
+        if not math.isfinite(loss):
+            raise FreRecError(
+                f"the loss became {loss} in epoch {engine.state.epoch}, iteration {engine.state.iteration}. "
+                "Start again with a smaller learning_rate or another seed; it goes on from the last checkpoint."
+            )
 
 
 def _outcomes(engine: Engine) -> list[Outcome]:
