@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument(
         "--weights", nargs="+", default=[ROOT / "models" / "model.pt"], help="files, each as path or name=path"
     )
-    parser.add_argument("--preset", default="compact")
+    parser.add_argument("--preset", default="small")
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.1, 0.3, 0.5, 0.7, 0.9])
     parser.add_argument("--mask_ratios", type=float, nargs="+", default=[0.25])
     parser.add_argument("--top_k", type=int, default=50)

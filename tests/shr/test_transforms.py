@@ -61,15 +61,12 @@ def test_meta_survives_and_says_what_was_done(bank: ReferenceBank) -> None:
     assert applied_to(x).shr == {}
 
 
-@pytest.mark.parametrize("mode", ["replace", "amplitude", "log_amplitude"])
-@pytest.mark.parametrize("sampling", ["image", "gaussian"])
-def test_same_image_and_seed_give_the_same_and_another_seed_another(
-    bank: ReferenceBank, mode: str, sampling: str
-) -> None:
+@pytest.mark.parametrize("mode", ["replace", "amplitude"])
+def test_same_image_and_seed_give_the_same_and_another_seed_another(bank: ReferenceBank, mode: str) -> None:
     x = images(1, seed=9)[0]
-    a, b = (torch.as_tensor(replacement(bank, mode=mode, sampling=sampling)(x)) for _ in range(2))
+    a, b = (torch.as_tensor(replacement(bank, mode=mode)(x)) for _ in range(2))
     assert torch.equal(a, b)
-    assert not torch.equal(a, torch.as_tensor(replacement(bank, mode=mode, sampling=sampling, seed=1)(x)))
+    assert not torch.equal(a, torch.as_tensor(replacement(bank, mode=mode, seed=1)(x)))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -91,17 +88,6 @@ def test_an_image_never_draws_from_its_own_patient(bank: ReferenceBank) -> None:
         assert not own & drawn
     with pytest.raises(ConfigError, match="top_k"):
         replacement(bank, top_k=12)(images(12)[0])
-
-
-def test_gaussian_draws_have_the_covariance_of_the_retrieved() -> None:
-    big = ReferenceBank.build(images(40))
-    transform = replacement(big, top_k=40, sampling="gaussian")
-    query = images(1, seed=77)[0]
-    drawn = torch.stack([transform(query, draw=d).meta["frerec"]["applied"].profile for d in range(400)])[:, 0]
-    wanted = big.profiles[:, 0]
-    error = (drawn.mean(0) - wanted.mean(0)).abs() / wanted.std(0)
-    assert error.max() < 0.25
-    assert torch.allclose(torch.corrcoef(drawn.T), torch.corrcoef(wanted.T), atol=0.15)
 
 
 def test_imposing_brings_the_output_to_the_drawn_profile(bank: ReferenceBank) -> None:
@@ -182,7 +168,8 @@ def test_training_pairs(bank: ReferenceBank) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("strength", 1.2), ("mode", "phase"), ("sampling", "x"), ("top_k", 50), ("mask_ratio", 0.0)]
+    ("name", "value"),
+    [("strength", 1.2), ("mode", "phase"), ("transition", -1.0), ("max_gain", 0.5), ("top_k", 50), ("mask_ratio", 0.0)],
 )
 def test_what_is_out_of_range_is_named(bank: ReferenceBank, name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=name):

@@ -25,7 +25,6 @@ class StatisticalHighFrequencyReplacementd(MapTransform):
         bands: as there.
         strength: as there.
         mode: as there.
-        sampling: as there.
         method: as there.
         seed: as there.
         transition: as there.
@@ -37,21 +36,20 @@ class StatisticalHighFrequencyReplacementd(MapTransform):
         self,
         keys: KeysCollection,
         bank: ReferenceBank | str | PathLike[str],
-        mask_ratio: float = 0.25,
-        top_k: int = 50,
+        mask_ratio: float = 0.1,
+        top_k: int = 5,
         bands: int | None = None,
-        strength: float = 0.3,
+        strength: float = 1.0,
         mode: str = "replace",
-        sampling: str = "image",
-        method: str = "random",
+        method: str = "descriptor",
         seed: int = 0,
-        transition: float = 0.0,
+        transition: float = 0.3,
         max_gain: float = 2.0,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.replace = StatisticalHighFrequencyReplacement(
-            bank, mask_ratio, top_k, bands, strength, mode, sampling, method, seed, transition, max_gain
+            bank, mask_ratio, top_k, bands, strength, mode, method, seed, transition, max_gain
         )
 
     def settings(self) -> dict[str, Any]:
@@ -83,7 +81,7 @@ class ImposeProfiled(MapTransform):
         self,
         keys: KeysCollection,
         reference_key: str = "image",
-        mask_ratio: float = 0.25,
+        mask_ratio: float = 0.1,
         bands: int | None = None,
         spatial_dims: int = 2,
         allow_missing_keys: bool = False,

@@ -13,7 +13,7 @@ from monai.transforms import GaussianSmooth
 from frerec.errors import FreRecError
 from frerec.io.records import applied_to
 from frerec.shr.bank.reference import ReferenceBank
-from frerec.shr.retrieval.descriptor import blur_direction, descriptor
+from frerec.shr.retrieval.descriptor import BlurFreeSpace, blur_direction, descriptor
 from frerec.shr.retrieval.familiarity import (
     FAMILIAR,
     FOREIGNER,
@@ -23,7 +23,6 @@ from frerec.shr.retrieval.familiarity import (
     WarnUnfamiliard,
     grade,
 )
-from frerec.shr.retrieval.prediction import BlurFreeSpace
 
 
 @pytest.fixture(scope="module")

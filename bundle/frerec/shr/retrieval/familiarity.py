@@ -42,7 +42,7 @@ class Familiarity(Transform):
 
     def __init__(self, bank: ReferenceBank | str | PathLike[str]) -> None:
         self.bank = bank if isinstance(bank, ReferenceBank) else ReferenceBank.open(bank)
-        self._similarity = DescriptorSimilarity(self.bank, predict=False)
+        self._similarity = DescriptorSimilarity(self.bank)
         self._hashes = self.bank.tensors["content_hash"][self.bank.sample]
         self._unit = self._similarity.gap(QUANTILE, ANCHORS)
 
