@@ -65,7 +65,7 @@ def stages(
             yield {"RHM": restored}
             continue
         impose = ImposeProfile(shr.mask_ratio, shr.bands)
-        imposed = impose(restored, start.meta["frerec"]["shr"]["profile"], limits=(0.0, 1.0))
+        imposed = impose(restored, start.meta["frerec"]["applied"].profile, limits=(0.0, 1.0))
         yield {"SHR": plain, "SHR+RHM": restored, "FreRec": imposed}
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -13,6 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 
 from frerec.errors import ConfigError, FreRecError
+from frerec.io.records import note
 from frerec.shr.bank.reference import ReferenceBank
 from frerec.shr.replacement import (
     HighBand,
@@ -162,9 +163,8 @@ class StatisticalHighFrequencyReplacement(Transform):
             profile: log10 power (C, R) to impose in mode ``replace``, in place of a drawn one; the bank is not asked.
 
         Returns:
-            MetaTensor (C, *spatial) float32 with ``meta["frerec"]["shr"]``: ``applied`` (JSON text of the settings and
-            the drawn bank image), ``profile`` (float32 (C, R) to impose after stage 2; of size 0 for none) and
-            ``spacing`` (millimetres along each axis with a 3-D bank, else of size 0).
+            MetaTensor (C, *spatial) float32, whose record (:class:`frerec.io.records.Applied`) tells the settings with
+            the drawn bank image (``shr``), the ``profile`` to impose after stage 2 and its ``spacing``.
 
         Raises:
             FreRecError: channels or dimensions do not fit the bank, or values are not finite.
@@ -189,9 +189,7 @@ class StatisticalHighFrequencyReplacement(Transform):
                 plain, fingerprint, indices, profile, strength, mask_ratio, transition, spacing, draw
             )
             result = MetaTensor(replaced, meta=dict(result.meta))
-        frerec = dict(result.meta.get("frerec", {}))
-        frerec["shr"] = {"applied": json.dumps(applied), "profile": imposed, "spacing": torch.tensor(spacing)}
-        result.meta["frerec"] = frerec
+        note(result, shr=applied, profile=imposed, spacing=spacing)
         return result
 
     def _check(self, x: torch.Tensor) -> None:
@@ -272,7 +270,7 @@ class ImposeProfile(Transform):
         self,
         image: torch.Tensor,
         profile: torch.Tensor,
-        spacing: torch.Tensor | None = None,
+        spacing: Sequence[float] = (),
         limits: tuple[float, float] = (-math.inf, math.inf),
         step: float = 0.0,
     ) -> torch.Tensor:
@@ -280,8 +278,8 @@ class ImposeProfile(Transform):
 
         Args:
             image: (C, *spatial), nominal range [0, 1].
-            profile: (C, R) from ``meta["frerec"]["shr"]["profile"]``; of size 0 to leave the image as it is.
-            spacing: ``meta["frerec"]["shr"]["spacing"]``; None or of size 0 for equal spacing.
+            profile: (C, R) as stage 1 drew it; of size 0 to leave the image as it is.
+            spacing: along each axis, likewise; empty for equal spacing.
             limits: smallest and largest value that can be stored, on the scale of ``image``.
             step: between neighbouring values that can be stored, on that scale; 0 where values are not rounded.
 
@@ -293,8 +291,7 @@ class ImposeProfile(Transform):
             return image
         plain = image.as_tensor() if isinstance(image, MetaTensor) else image
         batch = slices_as_batch(plain.float(), self.spatial_dims)
-        steps = None if spacing is None or len(spacing) == 0 else [float(step) for step in spacing]
-        band = HighBand(batch.shape[2:], self.mask_ratio, self.bands, steps, batch.device)
+        band = HighBand(batch.shape[2:], self.mask_ratio, self.bands, spacing or None, batch.device)
 
         def store(values: torch.Tensor) -> torch.Tensor:
             if step > 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping
 from os import PathLike
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from frerec.io.records import applied_to
 from frerec.shr.array import ImposeProfile, StatisticalHighFrequencyReplacement
 from frerec.shr.bank.reference import ReferenceBank
 
@@ -69,8 +69,8 @@ class ImposeProfiled(MapTransform):
 
     Args:
         keys: keys of stage 2's outputs (C, *spatial).
-        reference_key: entry whose ``meta["frerec"]["shr"]["profile"]`` was drawn: stage 2's input. Its
-            ``meta["frerec"]["storable"]``, where there is one, gives limits and step.
+        reference_key: entry for which the profile was drawn: stage 2's input. What its file can store gives limits and
+            step.
         mask_ratio: see the array form, also for the arguments that follow.
         bands: as there.
         spatial_dims: as there.
@@ -97,10 +97,7 @@ class ImposeProfiled(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return a copy of ``data`` with the profile imposed on ``keys``."""
         result = dict(data)
-        known = result[self.reference_key].meta["frerec"]
-        drawn, storable = known["shr"], known.get("storable", {})
-        limits = float(storable.get("lower", -math.inf)), float(storable.get("upper", math.inf))
+        drawn = applied_to(result[self.reference_key])
         for key in self.key_iterator(result):
-            step = float(storable.get("step", 0.0))
-            result[key] = self.impose(result[key], drawn["profile"], drawn["spacing"], limits, step)
+            result[key] = self.impose(result[key], drawn.profile, drawn.spacing, drawn.storable, drawn.step)
         return result

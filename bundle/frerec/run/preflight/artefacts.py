@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from frerec.errors import ConfigError, FreRecError, InputError
-from frerec.io.reading import file_sha256
+from frerec.files import file_sha256
 from frerec.rhm.networks import restoration_network
 from frerec.shr.bank.reference import ReferenceBank
 
