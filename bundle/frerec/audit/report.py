@@ -15,9 +15,9 @@ import torch
 
 import frerec
 from frerec.audit import figures
+from frerec.files import printable
 from frerec.report import tables
 from frerec.report.html import STYLE
-from frerec.text import printable
 
 GROUP_LABELS = {
     "real": "real",

@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine
 from monai.handlers import CheckpointLoader, CheckpointSaver
@@ -60,11 +61,13 @@ class ResumableCheckpoints:
         return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
     def attach(self, engine: Engine) -> None:
-        """Register with the engine: the newest checkpoint is loaded at its start."""
+        """Register with the engine: the newest checkpoint is loaded now; of several processes the first saves."""
         newest = self.newest()
         if newest is not None:
             place: Any = self.map_location
             CheckpointLoader(str(newest), self.save_dict, map_location=place).attach(engine)
+        if idist.get_rank() > 0:
+            return
         WholeCheckpointSaver(
             str(self.save_dir), self.save_dict, file_prefix=self.prefix, save_interval=self.save_interval, n_saved=1,
             save_final=self.save_final, final_filename=f"{self.prefix}_last.pt",

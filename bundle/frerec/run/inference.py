@@ -8,21 +8,19 @@ from typing import Any
 import torch
 from monai.inferers import Inferer
 
+from frerec.io.provenance import run_settings
 from frerec.io.writer import SaveRecalibratedd
 from frerec.rhm.precision import applied_precision
 from frerec.run.evaluator import FolderEvaluator
 from frerec.run.folder import FolderLoader
 from frerec.run.handlers import ManifestHandler, RunReport
 from frerec.run.manifest import Manifest
-from frerec.run.settings import run_settings
 
 #: Settings that are recorded as they were given. What SHR and the imposed profile apply, they report themselves.
 _RECORDED = (
     "use_network", "spatial_dims", "channels", "intensity_range", "label_maps", "synthetic", "generator",
     "output_format",
 )  # fmt: skip
-#: What every output says of the run beside the parameters of its own image.
-_TOLD = ("strength", "impose_profile", "preset", "precision")
 
 
 def run_manifest(settings: Mapping[str, Any], reported_by: Iterable[Any] = ()) -> Manifest:
@@ -30,7 +28,7 @@ def run_manifest(settings: Mapping[str, Any], reported_by: Iterable[Any] = ()) -
 
     Args:
         settings: the settings of ``inference.json`` by config id.
-        reported_by: transforms that say themselves what they apply, as in :func:`frerec.run.settings.run_settings`.
+        reported_by: transforms that say themselves what they apply, as in :func:`frerec.io.provenance.run_settings`.
 
     Returns:
         The manifest; its ``settings`` are what was applied.
@@ -41,7 +39,6 @@ def run_manifest(settings: Mapping[str, Any], reported_by: Iterable[Any] = ()) -
         reported_by=reported_by,
         **{key: settings[key] for key in _RECORDED},
         preset=settings["preset"] if used else None,
-        fesa=settings["fesa"] if used else None,
         precision=applied_precision(settings["device"], settings["amp"]) if used else None,
         # what holds where no transform reports otherwise
         strength=0,
@@ -66,8 +63,7 @@ def run_saver(settings: Mapping[str, Any], manifest: Manifest) -> SaveRecalibrat
         "pred",
         **{key: settings[key] for key in ids},
         reference_key="image",
-        weights_path=settings["weights_path"] if settings["use_network"] else None,
-        settings={key: manifest.settings[key] for key in _TOLD},
+        settings=manifest.settings,
     )
 
 

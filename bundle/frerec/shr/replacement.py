@@ -292,29 +292,26 @@ def correlate_slices(noise: torch.Tensor, x: torch.Tensor, band: HighBand) -> to
 
 
 def rescale_amplitudes(
-    x: torch.Tensor, mean: torch.Tensor, std: torch.Tensor, band: HighBand, strength: float = 1.0, log: bool = False
+    x: torch.Tensor, mean: torch.Tensor, std: torch.Tensor, band: HighBand, strength: float = 1.0
 ) -> torch.Tensor:
     """The paper's step 4 read literally, on amplitudes: |F| <- std (|F| - mu) / sigma + mean, phases kept.
 
     Args:
         x: (B, C, *spatial), one object, nominal range [0, 1].
-        mean: (C, bands) drawn mean amplitude (log10 amplitude with ``log``).
+        mean: (C, bands) drawn mean amplitude.
         std: (C, bands) drawn standard deviation of the same.
         band: the high band of images of this size, with as many bands.
         strength: share of the rescaled coefficients, 0 to 1, the rest is the object's own.
-        log: recalibrate log10 amplitudes, which cannot turn negative; without it negative results become 0.
 
     Returns:
         float32 tensor of the shape of ``x``.
     """
     own = band.spectrum(x)
     amplitude = own.abs().double().clamp(min=math.sqrt(POWER_FLOOR))
-    value = amplitude.log10() if log else amplitude
-    mu = band.mean(value).mean(0, keepdim=True)
-    sigma = (band.mean(value.square()).mean(0, keepdim=True) - mu.square()).clamp(min=1e-20).sqrt()
-    new = band.spread(std) * (value - band.spread(mu)) / band.spread(sigma, outside=1.0) + band.spread(mean)
-    new = 10**new if log else new.clamp(min=0)
-    factor = strength * (new / amplitude - 1) * band.inside
+    mu = band.mean(amplitude).mean(0, keepdim=True)
+    sigma = (band.mean(amplitude.square()).mean(0, keepdim=True) - mu.square()).clamp(min=1e-20).sqrt()
+    new = band.spread(std) * (amplitude - band.spread(mu)) / band.spread(sigma, outside=1.0) + band.spread(mean)
+    factor = strength * (new.clamp(min=0) / amplitude - 1) * band.inside
     return band.add(x, own * factor.float())
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from frerec.errors import ConfigError, FreRecError
+from frerec.files import absolute
+from frerec.io.listing import look
 from frerec.io.loader import read_image
 from frerec.run.preflight.paths import INPUT_FOLDERS, first_image, image_files, is_image
 
@@ -57,10 +59,11 @@ def _misfit(path: Path, channels: int, dims: int | None) -> tuple[str, str, str]
     """Config id, what is wrong and remedy for an image that does not fit; None if it does; empty for a broken one."""
     try:
         # gray saved as three equal channels can be read as one, so it is asked for as the run will ask for it
-        shape = read_image(path, channels).array.shape
+        file = look(absolute(path), whole=True).file or path
+        shape = read_image(file, channels).array.shape
     except Exception:
         try:
-            found = read_image(path).array.shape[0]
+            found = read_image(file).array.shape[0]
         except Exception:
             return ()  # type: ignore[return-value]
         told = "channel" if found == 1 else "channels"
