@@ -155,9 +155,9 @@ class RestorationFlow(nn.Module):
         mask_ratio: of stage 1; below it nothing is changed.
         transition: of stage 1.
         strength: of stage 1; 0 gives the input back.
-        steps: steps of the integration by the midpoint method, each of which asks the network twice. One leaves an error
-            of 5 % of the change, two of 1 %; Heun's method needs seven evaluations for what the midpoint does in four,
-            because the velocity at the start, where all is noise, is the least certain.
+        steps: steps of the integration by the midpoint method, each of which asks the network twice. One leaves an
+            error of 5 % of the change, two of 1 %; Heun's method needs seven evaluations for what the midpoint does in
+            four, because the velocity at the start, where all is noise, is the least certain.
         features: channels of :class:`VelocityNet`.
         num_blocks: see there.
 
