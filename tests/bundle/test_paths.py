@@ -78,8 +78,14 @@ def test_a_file_of_arguments(
     }  # fmt: skip
     (tmp_path / "args.json").write_text(json.dumps(given))
     words = ("run", "--args_file", tmp_path / "args.json", "--output_dir", tmp_path / "out")
-    bundle_command(*words, "--strength", 0.5)
+    done = bundle_command(*words, "--strength", 0.5)
     assert statuses(tmp_path / "out") == {"done", "ignored"}
+    # the config lies in another bundle than the package, which has a bank and weights of its own
+    assert (
+        f"{moved}: the config lies in this bundle, but what ships is taken from {frerec.bundle_root()}" in done.stdout
+    )
+    done = bundle_command(*words, "--bundle_root", moved)
+    assert "what ships is taken from" not in done.stdout
     (tmp_path / "args.json").write_text(json.dumps({**given, "strenght": 0.5}))
     done = bundle_command(*words, check=False)
     assert done.returncode == 3
