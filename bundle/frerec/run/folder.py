@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from monai.data import Dataset
+from monai.data import DataLoader, Dataset
 
 from frerec.io.datalist import files_below
 from frerec.io.formats import InputFile
@@ -123,3 +123,17 @@ class FolderDataset(Dataset):
 def keep_as_list(batch: Sequence[LoadedItem]) -> list[LoadedItem]:
     """Collate nothing: images of a batch may differ in size, and each keeps its own metadata."""
     return list(batch)
+
+
+class FolderLoader(DataLoader):
+    """Loads the items of a folder in their order, in batches that are lists.
+
+    Args:
+        dataset: a folder dataset.
+        batch_size: items in a batch.
+        num_workers: processes that load; 0 loads in this one.
+        kwargs: as in :class:`monai.data.DataLoader`.
+    """
+
+    def __init__(self, dataset: FolderDataset, batch_size: int = 1, num_workers: int = 0, **kwargs: Any) -> None:
+        super().__init__(dataset, num_workers, batch_size=batch_size, collate_fn=keep_as_list, **kwargs)

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from ignite.engine import Engine, Events
-from monai.handlers import CheckpointSaver
 from tqdm import tqdm
 
 from frerec.errors import ConfigError, FreRecError, OutputError
@@ -197,24 +196,6 @@ class RunReport:
         if code != EXIT_OK:
             raise SystemExit(code)
         return code
-
-
-class WholeCheckpointSaver(CheckpointSaver):
-    """MONAI's checkpoint saver whose files appear whole or not at all.
-
-    MONAI writes them in place, so that a full disk or a kill leaves half a file under the name that the next run loads.
-
-    Args:
-        args: as in :class:`monai.handlers.CheckpointSaver`.
-        kwargs: as there.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for checkpoint in (self._final_checkpoint, self._key_metric_checkpoint, self._interval_checkpoint):
-            if checkpoint is not None:
-                # what ignite's DiskSaver takes as `atomic`, which MONAI sets to False
-                checkpoint.save_handler._atomic = True
 
 
 class RequireFiniteLoss:

@@ -22,7 +22,8 @@ def check_images(values: Mapping[str, Any]) -> list[FreRecError]:
     """Compare images of each input folder with the settings.
 
     Args:
-        values: settings by config id; input folders, ``channels`` and ``spatial_dims`` matter.
+        values: settings by config id; input folders, ``channels`` and ``spatial_dims`` matter, and whether anything
+            looks at the channels: with ``strength`` 0 and without network nothing does.
 
     Returns:
         One error for each folder of which none of a sample fits. An image that turns out to be broken is no problem
@@ -30,7 +31,8 @@ def check_images(values: Mapping[str, Any]) -> list[FreRecError]:
     """
     problems: list[FreRecError] = []
     channels, dims = values.get("channels"), values.get("spatial_dims")
-    if channels is None or values.get("datalist"):
+    untouched = values.get("use_network") is False and values.get("strength") == 0
+    if channels is None or untouched or values.get("datalist"):
         return problems
     for key in (key for key in INPUT_FOLDERS if values.get(key)):
         first = first_image(key, values[key])

@@ -1,4 +1,4 @@
-"""Keep freed memory for the next tensor instead of handing it back to the system."""
+"""What every workflow does to its own process before anything else."""
 
 from __future__ import annotations
 
@@ -6,11 +6,23 @@ import ctypes
 import os
 import platform
 
+from frerec.run.failure import tell_failures
+
 #: Environment variable that leaves the allocator as it is when set to ``0``.
 SWITCH = "FREREC_KEEP_MEMORY"
 
 # Parameters of mallopt(3), from glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -3, -4, -8
+
+
+def prepare_process() -> None:
+    """Answer for errors and keep freed memory; the one step of ``initialize``.
+
+    See :func:`frerec.run.failure.tell_failures`, which comes first so that it answers for all else, and
+    :func:`keep_freed_memory`.
+    """
+    tell_failures()
+    keep_freed_memory()
 
 
 def keep_freed_memory() -> bool:
