@@ -68,7 +68,7 @@ def test_kept_memory_needs_no_new_pages_and_changes_no_bit() -> None:
 
 @needs_glibc
 def test_the_variable_switches_it_off() -> None:
-    code = "from frerec.run import memory; print(json.dumps([memory.keep_freed_memory(), faults(block)]))"
+    code = "from frerec.run import process; print(json.dumps([process.keep_freed_memory(), faults(block)]))"
     assert run(code) == [True, pytest.approx(0, abs=100)]
     kept, given_back = run(code, **{SWITCH: "0"})
     assert not kept and given_back > 10_000
