@@ -1,4 +1,4 @@
-"""The noise that stage 1 mixes in: the same whenever the same image comes, and from slice to slice as like as those are."""
+"""The noise that stage 1 mixes in: the same whenever the same image comes, between slices as like as they are."""
 
 from __future__ import annotations
 
