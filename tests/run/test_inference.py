@@ -57,3 +57,4 @@ def test_each_setting_reaches_its_part(tmp_path: Path) -> None:
     saver = run_saver(settings, manifest).saver
     assert (saver.overwrite, saver.output_format, saver.verify_output) == (True, "dicom", False)
     assert saver.output_dir == tmp_path
+    assert saver.settings == manifest.settings
