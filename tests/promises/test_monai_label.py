@@ -91,19 +91,19 @@ def picture(mixed_folder: Path) -> Path:
 
 
 def test_a_picture_comes_back_x_first_and_changed(bundle: Path, picture: Path) -> None:
-    array, data = Host(bundle).infer(picture)
+    array, data = Host(bundle).infer(picture, strength=0.3)
     pixels = np.asarray(Image.open(picture), dtype=np.float32)
     assert array.shape == pixels.T.shape
     assert array.dtype == np.float32
     assert not np.array_equal(array, pixels.T)
-    # in the picture's units, and still that picture
-    assert np.corrcoef(array.ravel(), pixels.T.ravel())[0, 1] > 0.9
+    # in the picture's units, and still that picture, though it is smoother than the bank's
+    assert np.corrcoef(array.ravel(), pixels.T.ravel())[0, 1] > 0.8
     assert data["result_extension"] == ".nii.gz"
 
 
 def test_a_volume_comes_back_on_its_own_axes(bundle: Path, mixed_folder: Path) -> None:
     path = mixed_folder / "scan_2.nii.gz"
-    array, data = Host(bundle).infer(path)
+    array, data = Host(bundle).infer(path, strength=0.3)
     expected = nib.load(path)
     assert array.shape == expected.shape
     assert np.corrcoef(array.ravel(), expected.get_fdata().ravel())[0, 1] > 0.9
