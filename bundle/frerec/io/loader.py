@@ -116,11 +116,6 @@ def read_image(
 ) -> Reading:
     """Read a file or series with the reader for its format.
 
-    Args:
-        place: as in ``LoadMedicalImage``.
-        channels: as there.
-        label_maps: as there.
-
     Raises:
         InputError: whatever makes the image unusable.
     """

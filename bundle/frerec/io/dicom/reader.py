@@ -57,10 +57,6 @@ def read_dicom(file: InputFile, channels: int | None = None) -> Reading:
     Other frames (cine loops, screen captures, several time points or orientations in one object) come in the file's
     order, and the last axis of the source is ``frame``.
 
-    Args:
-        file: the file.
-        channels: wanted number of channels, or None; see ``reading.as_channels``.
-
     Raises:
         InputError: whatever makes the file unusable.
     """
