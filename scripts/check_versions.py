@@ -57,7 +57,7 @@ def main_job(python: Path, folder: Path) -> str:
     """Generate, recalibrate and audit a few images; returns how it went."""
     began = time.monotonic()
     generated, recalibrated, report = (folder / name for name in ("generated", "recalibrated", "report"))
-    small = ("--features_epochs", "1", "--cnn_epochs", "1", "--bootstrap_draws", "50")
+    small = ("--features_epochs", "1", "--cnn_steps", "10", "--bootstrap_draws", "50")
     steps = (
         ("generate", "--output_dir", generated, "--count", "8"),
         ("inference", "--dataset_dir", generated, "--output_dir", recalibrated),

@@ -1,94 +1,71 @@
+"""The four independent detectors as a user calls them."""
+
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold
+from PIL import Image
 
-from frerec.audit.detector import DetectorMetric, fold_auc, grouped_folds
+from frerec.audit.detector import INDEPENDENT, detect
 from frerec.errors import FreRecError
+from frerec.io.datalist import read_datalist
+from tests.audit.conftest import save, textures
+
+N = 24
 
 
-def gaussian(n: int, seed: int, shift: float = 0.0, width: int = 10) -> torch.Tensor:
-    return torch.randn(n, 1, width, generator=torch.Generator().manual_seed(seed)) + shift
+def lattice(images: torch.Tensor, period: int) -> torch.Tensor:
+    made = images.clone()
+    made[..., ::period, :] += 0.03
+    made[..., ::period] += 0.03
+    return made.clamp(0, 1)
 
 
-def test_auc_equals_scikit_learn_in_every_fold() -> None:
-    random = np.random.default_rng(0)
-    labels = np.repeat([1, 0], [40, 55])
-    scores = np.round(random.standard_normal((2, 95)) + 0.5 * labels, 1)  # rounded: there are ties
-    folds = random.integers(0, 4, (2, 95))
-    names = [str(i) for i in range(95)]
-    areas = [
-        roc_auc_score(labels[fold == k], score[fold == k])
-        for score, fold in zip(scores, folds, strict=True)
-        for k in range(4)
-    ]
-    expected = np.mean(areas)
-    result = fold_auc(scores, labels, folds, names, draws=200, seed=0)
-    assert result.value == pytest.approx(expected, abs=1e-6)
-    assert result.low < result.value < result.high
+def test_every_detector_finds_a_lattice_and_none_finds_chance() -> None:
+    real, other = textures(range(N), 64), textures(range(N, 2 * N), 64)
+    found = detect(real, lattice(other, 4), cnn_steps=40, draws=50)
+    assert tuple(found) == INDEPENDENT
+    assert all(auc.value > 0.9 for auc in found.values()), found
+    chance = detect(real, other, cnn_steps=40, draws=50)
+    assert all(auc.low < 0.6 for auc in chance.values()), chance
 
 
-def test_the_same_distribution_cannot_be_told_apart() -> None:
-    values, held = [], 0
-    for seed in range(12):
-        result = DetectorMetric(repeats=1, draws=200, seed=seed)(gaussian(50, seed), gaussian(50, 100 + seed))
-        values.append(result.value)
-        held += result.low <= 0.5 <= result.high
-    assert abs(np.mean(values) - 0.5) < 0.05
-    assert held >= 10
+def test_files_arrays_and_tensors_are_the_same_images(tmp_path: Path) -> None:
+    sides = [textures(range(20)), lattice(textures(range(20, 40)), 8)]
+    files = []
+    for number, side in enumerate(sides):
+        files.append([tmp_path / str(number) / f"{i}.png" for i in range(len(side))])
+        for path, image in zip(files[-1], side, strict=True):
+            save(image[0].numpy(), path)
+    arrays = [[np.asarray(Image.open(path)) for path in side] for side in files]
+    floats = [torch.from_numpy(np.stack(side)[:, None]).float() / 255 for side in arrays]
+    results = [detect(*kind, cnn_steps=0, draws=20) for kind in (files, arrays, floats)]
+    assert results[0] == results[1] == results[2]
 
 
-def test_different_distributions_are_told_apart() -> None:
-    result = DetectorMetric(draws=100)(gaussian(40, 0), gaussian(40, 1, shift=3.0))
-    assert result.value == 1.0
-    assert DetectorMetric(draws=100)(gaussian(60, 0), gaussian(60, 1, shift=0.3)).value == pytest.approx(0.75, abs=0.1)
+def test_patients_and_sizes_may_be_anything() -> None:
+    real = [*textures(range(12), 64), *textures(range(12, 24), 80)]
+    groups = [f"patient {i // 3}" for i in range(24)]
+    colour = [[image.expand(3, -1, -1) for image in side] for side in (real, lattice(textures(range(30, 54), 96), 2))]
+    found = detect(*colour, groups_real=groups, cnn_steps=40, draws=20)
+    assert found["radial"].value > 0.9
+    assert {(auc.n, auc.n_reference) for auc in found.values()} == {(24, 24)}
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_folds_are_those_of_scikit_learn(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    count = int(random.integers(40, 400))
-    labels = (random.random(count) < random.uniform(0.2, 0.8)).astype(int)
-    # patients with images on one side or both, of all sizes; with the last seeds every image by itself
-    groups = [f"g{g}" for g in (random.integers(0, 1 + count // 3, count) if seed < 4 else range(count))]
-    for n_splits in (3, 5):
-        wanted = np.empty(count, dtype=int)
-        splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
-        for index, (_, test) in enumerate(splitter.split(labels, labels, groups)):
-            wanted[test] = index
-        assert np.array_equal(grouped_folds(labels, groups, n_splits, seed), wanted)
-
-
-def test_fewer_groups_than_folds_leave_folds_empty() -> None:
-    fold = grouped_folds(np.arange(30) % 2, ["a", "b", "c"] * 10, 5, seed=0)
-    assert len(set(fold.tolist())) == 3
-
-
-def test_images_of_a_group_are_never_split() -> None:
-    groups = [f"patient {i // 5}" for i in range(60)]
-    fold = grouped_folds(np.arange(60) % 2, groups, 5, seed=0)
-    assert all(len(set(fold[i : i + 5])) == 1 for i in range(0, 60, 5))
-    assert set(fold) == set(range(5))
-
-
-def test_copies_in_one_group_do_not_leak() -> None:
-    # every image stands five times in the set: split between training and test they would be recognised
-    one, other = (gaussian(12, seed, width=40).repeat(5, 1, 1) for seed in (0, 1))
-    names = [[f"{side}{i % 12}" for i in range(60)] for side in "ab"]
-    assert DetectorMetric(draws=50)(one, other).value > 0.95
-    assert DetectorMetric(draws=50)(one, other, *names).value < 0.8
-
-
-def test_the_same_seed_gives_the_same_result_and_the_limit_holds() -> None:
-    metric = DetectorMetric(draws=50, limit=30, seed=3)
-    first, second = (metric(gaussian(50, 0), gaussian(40, 1)) for _ in range(2))
-    assert first == second
-    assert (first.n, first.n_reference) == (30, 30)
-
-
-def test_too_few_images_are_refused_in_words() -> None:
+def test_too_few_images_are_refused() -> None:
     with pytest.raises(FreRecError, match="at least 20"):
-        DetectorMetric()(gaussian(19, 0), gaussian(50, 1))
+        detect(textures(range(19)), textures(range(30)))
+
+
+def test_images_of_an_outside_generator_are_told_and_real_ones_are_not(shared_data: Path) -> None:
+    folder = shared_data / "brain_ddpm"
+    real = [row["image"] for row in read_datalist(folder / "manifest.csv", split="test")][::12][:40]
+    other = [row["image"] for row in read_datalist(folder / "manifest.csv", split="train")][::29][:40]
+    made = [row["image"] for row in read_datalist(folder / "synthetic.csv")][::37][:40]
+    found = detect(real, made, cnn_steps=120, draws=50)
+    assert min(auc.value for auc in found.values()) > 0.85, found
+    chance = detect(real, other, cnn_steps=120, draws=50)
+    assert max(auc.low for auc in chance.values()) < 0.6, chance

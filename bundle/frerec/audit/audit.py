@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -12,16 +11,17 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from frerec.audit.collector import BankSpectra, CollectorSettings, GroupCollector
-from frerec.audit.comparison import ComparisonSettings, Half, compare, spectrum_bands
+from frerec.audit.comparison import ComparisonSettings, chance, compare, spectrum_bands
 from frerec.audit.copies import search_copies
 from frerec.audit.dataset import UNREADABLE, AuditDataset
 from frerec.audit.features import FeatureNetwork
-from frerec.audit.groups import COMPARISONS, GROUPS
+from frerec.audit.groups import COMPARISONS, GROUPS, USES
 from frerec.audit.pictures import closest_pairs, example_strip
 from frerec.audit.report import write_report
+from frerec.audit.rows import COLUMNS, metrics_rows
 from frerec.audit.verdict import verdicts
 from frerec.errors import ConfigError, InputError
-from frerec.report.tables import metrics_rows, plain, write_bytes, write_csv
+from frerec.report.tables import write_csv, write_json
 from frerec.shr.bank.reference import ReferenceBank
 from frerec.shr.statistics import content_hash
 from frerec.spectrum.bands import default_rings
@@ -49,11 +49,11 @@ class AuditHandler:
             image has frequency steps, at most 256.
         bank_path: reference bank whose spectra stand for the real images where the audit has none (a sample of 4096
             of a larger bank), and which no output may be a copy of; passed over where there is no such file.
-        cnn_epochs: epochs of the convolutional detector; 0 leaves it out.
-        cnn_images: most images a group it sees; 0 leaves it out.
+        cnn_steps: training steps of each convolutional detector; 0 leaves them out.
+        cnn_images: most images a group they see; 0 leaves them out.
         examples: rows of the picture strip.
         draws: bootstrap samples of every interval.
-        device: where the convolutional detector trains.
+        device: where the convolutional detectors train.
         seed: seed of every random choice.
         settings: what the user set, for the report and the command that repeats it.
     """
@@ -67,7 +67,7 @@ class AuditHandler:
         spatial_dims: int = 2,
         n_rings: int | None = None,
         bank_path: str | None = None,
-        cnn_epochs: int = 6,
+        cnn_steps: int = 600,
         cnn_images: int = 300,
         examples: int = 4,
         draws: int = 1000,
@@ -80,7 +80,7 @@ class AuditHandler:
         self.output_dir = Path(output_dir)
         self.settings = dict(settings or {})
         self.total = len(dataset.data)
-        self.comparing = ComparisonSettings(mask_ratio, spatial_dims, draws, cnn_epochs, str(device), seed)
+        self.comparing = ComparisonSettings(mask_ratio, spatial_dims, draws, cnn_steps, str(device), seed)
         self.bank = ReferenceBank.open(bank_path) if bank_path and Path(bank_path).is_file() else None
         self.bank_hits: dict[str, list[str]] = {"synthetic": [], "recalibrated": []}
         self.real_of_bank = None
@@ -143,9 +143,8 @@ class AuditHandler:
             raise SystemExit(EXIT_NOTHING_DONE) from error
         result["verdicts"] = [verdict.asdict() for verdict in verdicts(result)]
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(plain(result), indent=1, allow_nan=False) + "\n"
-        write_bytes(self.output_dir / "metrics.json", text.encode())
-        write_csv(self.output_dir / "metrics.csv", metrics_rows(result))
+        write_json(self.output_dir / "metrics.json", result)
+        write_csv(self.output_dir / "metrics.csv", COLUMNS, metrics_rows(result))
         strip = example_strip(self.groups, self.comparing.mask_ratio)
         write_report(self.output_dir, result, strip, closest_pairs(result["copies"], self.dataset))
         self.result = result
@@ -168,18 +167,19 @@ class AuditHandler:
                     f"none of its {len(reasons)} images could be read, for example: {reasons[0] if reasons else '-'}",
                     f"Set {name}_dir to a folder of readable images",
                 )
-        comparisons = {}
+        comparisons: dict[str, dict[str, Any]] = {}
         for name, judged, reference in COMPARISONS:
-            if name == "after" and not self._group(reference):
-                continue
             if self._group(judged) and self._group(reference):
                 logger.info("audit: comparing %s with %s", judged, reference)
-                comparisons[name] = compare(self._group(judged), self._group(reference), self.comparing)
-        real = self._group("real")
-        if len(real) >= 4:
-            logger.info("audit: comparing two halves of the real images")
-            comparisons["floor"] = compare(Half(real, 0), Half(real, 1), self.comparing)
-        spectra = {g: spectrum_bands(self._group(g).radial("periodic")) for g in GROUPS[:4] if self._group(g)}
+                # what recalibration does to real images is a matter of fidelity, and the networks take most of the time
+                cnn = name != "change_of_real"
+                comparisons[name] = compare(self._group(judged), self._group(reference), self.comparing, cnn)
+                comparisons[name]["use"] = USES.get(name)
+        logger.info("audit: comparing real with real images")
+        floor = chance(self._group("real"), self.groups["training"], self.comparing)
+        if floor:
+            comparisons["floor"] = floor
+        spectra = {g: spectrum_bands(self._group(g).radial()) for g in GROUPS[:4] if self._group(g)}
         rings = len(next(iter(spectra.values()))["mean"])
         return {
             "groups": {name: len(self._group(name)) for name in GROUPS},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from frerec.audit.cnn import FitCNN
-from frerec.audit.collector import WINDOWS, BankSpectra, GroupCollector
-from frerec.audit.detector import FEWEST, DetectorMetric
+from frerec.audit.artefacts import RINGING
+from frerec.audit.collector import Group, GroupCollector, Part
+from frerec.audit.cross_validation import FEWEST, DetectorMetric
+from frerec.audit.detector import run_detectors
 from frerec.audit.distribution import distribution_measures
 from frerec.audit.spectral import SpectralGapMetric, off_ring_excess
-from frerec.errors import FreRecError
+from frerec.report.statistics import mean_difference
 from frerec.spectrum.power import ring_frequencies
 
 logger = logging.getLogger(__name__)
@@ -29,117 +29,91 @@ class ComparisonSettings:
         mask_ratio: where the high band begins, in fractions of Nyquist.
         spatial_dims: 2 or 3.
         draws: bootstrap samples of every interval.
-        cnn_epochs: epochs of the convolutional detector; 0 leaves it out.
-        device: where it trains.
+        cnn_steps: training steps of each convolutional detector; 0 leaves them out.
+        device: where they train.
         seed: seed of folds, bootstrap and training.
     """
 
     mask_ratio: float = 0.5
     spatial_dims: int = 2
     draws: int = 1000
-    cnn_epochs: int = 6
+    cnn_steps: int = 600
     device: str = "cpu"
     seed: int = 0
 
 
-Group = GroupCollector | BankSpectra
-
-
-class Half:
-    """Every image of a group whose name falls on one side of a coin; the two halves are the floor of chance.
-
-    Args:
-        whole: the group.
-        side: 0 or 1.
-    """
-
-    def __init__(self, whole: Group, side: int) -> None:
-        self.whole = whole
-        groups = whole.fold_groups()
-        # by rank of a hash, so that the halves are of equal size; patients stay whole but for one at the seam
-        order = sorted(range(len(groups)), key=lambda i: (hashlib.sha256(groups[i].encode()).digest(), i))
-        self.index = torch.tensor(sorted(order[: len(order) // 2] if side == 0 else order[len(order) // 2 :]))
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def radial(self, window: str) -> torch.Tensor:
-        """Radial spectra of this half, (N, C, R)."""
-        return self.whole.radial(window)[self.index]
-
-    def feature_matrix(self) -> torch.Tensor:
-        """Features of this half, (N, F)."""
-        if not isinstance(self.whole, GroupCollector):
-            raise FreRecError("a bank holds spectra, not images, so it has no features. Give real_dir.")
-        return self.whole.feature_matrix()[self.index]
-
-    def fold_groups(self) -> list[str]:
-        """Names that stay together in cross-validation."""
-        groups = self.whole.fold_groups()
-        return [groups[i] for i in self.index.tolist()]
-
-
-def compare(judged: Group | Half, reference: Group | Half, settings: ComparisonSettings) -> dict[str, Any]:
+def compare(
+    judged: Group | Part, reference: Group | Part, settings: ComparisonSettings, cnn: bool = True
+) -> dict[str, Any]:
     """Measure how one group differs from another.
 
     Args:
         judged: the group in question, for example the synthetic images.
         reference: what it is held against.
         settings: how.
+        cnn: run the convolutional detectors too.
 
     Returns:
-        Plain dict: ``n``, ``n_reference``; ``gap`` (``whole``, ``high``) and ``detector`` (``radial_whole``,
-        ``radial_high``, the same with ``_hann``, and ``cnn``), each a dict of
-        :class:`frerec.audit.spectral.Interval`; ``distribution`` and ``map`` where both sides have images.
-        ``map`` holds the difference spectrum as a tensor.
+        Plain dict: ``n``, ``n_reference``; ``gap`` (``whole``, ``high``), and where there are enough images
+        ``detector`` (``radial_high`` on the periodic component, as the method sees it, and those of
+        :func:`frerec.audit.detector.detect`), each a dict of :class:`frerec.report.statistics.Interval`. Where both
+        sides have images also ``ringing`` (``edges``, ``borders``: intervals of the difference), ``distribution`` and
+        ``map``, which holds the difference spectrum as a tensor.
     """
     result: dict[str, Any] = {"n": len(judged), "n_reference": len(reference)}
-    high = (settings.mask_ratio, float("inf"))
-    has_images = not isinstance(judged, BankSpectra) and not _from_bank(reference)
-    a, b = judged.radial("periodic"), reference.radial("periodic")
+    a, b = judged.radial(), reference.radial()
     frequencies = ring_frequencies(a.shape[-1], settings.spatial_dims)
     groups = judged.fold_groups(), reference.fold_groups()
     result["gap"] = {
         name: SpectralGapMetric(band, settings.draws, settings.seed)(a, b, frequencies, *groups).asdict()
-        for name, band in (("whole", (0.0, float("inf"))), ("high", high))
+        for name, band in (("whole", (0.0, float("inf"))), ("high", (settings.mask_ratio, float("inf"))))
     }
+    x, y = judged.looks(), reference.looks()
     if min(len(judged), len(reference)) < FEWEST:
         logger.warning("%d and %d images are too few for a detector", len(judged), len(reference))
-        return result
-    detector: dict[str, Any] = {}
-    metric = DetectorMetric(draws=settings.draws, seed=settings.seed)
-    chosen = frequencies >= settings.mask_ratio
-    for window in WINDOWS if has_images else WINDOWS[:1]:
-        ending = "" if window == WINDOWS[0] else f"_{window}"
-        a, b = judged.radial(window), reference.radial(window)
-        detector[f"radial_whole{ending}"] = metric(a, b, *groups).asdict()
-        detector[f"radial_high{ending}"] = metric(a[..., chosen], b[..., chosen], *groups).asdict()
-    if isinstance(judged, GroupCollector) and isinstance(reference, GroupCollector):
-        if settings.cnn_epochs and judged.settings.cnn_images:
-            detector["cnn"] = _cnn(judged, reference, settings).asdict()
-        first, second = judged.map.aggregate(), reference.map.aggregate()
-        result["map"] = off_ring_excess(*first, *second)
-    result["detector"] = detector
-    if has_images and not isinstance(judged, BankSpectra) and not isinstance(reference, BankSpectra):
+    else:
+        metric = DetectorMetric(draws=settings.draws, seed=settings.seed)
+        chosen = frequencies >= settings.mask_ratio
+        found = {"radial_high": metric(a[..., chosen], b[..., chosen], *groups)}
+        if x and y:
+            steps = settings.cnn_steps if cnn else 0
+            found.update(run_detectors(x, y, *groups, steps, settings.device, settings.draws, settings.seed))
+        result["detector"] = {name: auc.asdict() for name, auc in found.items()}
+    if isinstance(judged, GroupCollector | Part) and isinstance(reference, GroupCollector | Part) and x and y:
+        own, other = judged.ringing(), reference.ringing()
+        result["ringing"] = {
+            name: mean_difference(own[:, i], other[:, i], *groups, settings.draws, settings.seed).asdict()
+            for i, name in enumerate(RINGING)
+            if np.isfinite(own[:, i]).any() and np.isfinite(other[:, i]).any()
+        }
+        result["map"] = off_ring_excess(*judged.spectrum_map(), *reference.spectrum_map())
         result["distribution"] = distribution_measures(
             judged.feature_matrix(), reference.feature_matrix(), settings.seed
         )
     return result
 
 
-def _from_bank(group: Group | Half) -> bool:
-    return isinstance(group.whole if isinstance(group, Half) else group, BankSpectra)
+def chance(real: Group, training: GroupCollector, settings: ComparisonSettings) -> dict[str, Any] | None:
+    """Real images against real ones, which nothing should tell apart: what chance makes of every measure.
 
+    Args:
+        real: the real images of the audit.
+        training: other real images; as many of them are taken. Where there are too few, ``real`` is halved.
+        settings: as of the other comparisons.
 
-def _cnn(judged: GroupCollector, reference: GroupCollector, settings: ComparisonSettings) -> Any:
-    (x, names), (y, reference_names) = judged.reservoir.contents(), reference.reservoir.contents()
-    fit = FitCNN(settings.cnn_epochs, device=settings.device)
-    metric = DetectorMetric(fit, n_splits=3, repeats=1, draws=settings.draws, seed=settings.seed)
-    of_judged, of_reference = (
-        dict(zip((item["name"] for item in group.items), group.fold_groups(), strict=True))
-        for group in (judged, reference)
-    )
-    return metric(x, y, [of_judged[n] for n in names], [of_reference[n] for n in reference_names])
+    Returns:
+        As :func:`compare`, with ``between`` in words; None where there are fewer than four images. Features were
+        learnt from the training images, so distances between features are those of two halves.
+    """
+    if len(real) < 4:
+        return None
+    halves = Part.halves(real)
+    if isinstance(real, GroupCollector) and len(training) >= FEWEST:
+        found = compare(Part.sample(training, len(real)), real, settings)
+        one, other = (half.feature_matrix() for half in halves)
+        found["distribution"] = distribution_measures(one, other, settings.seed)
+        return {"between": "real training images and the real images", **found}
+    return {"between": "two halves of the real images", **compare(*halves, settings)}
 
 
 def spectrum_bands(spectra: torch.Tensor) -> dict[str, list[float]]:

@@ -1,181 +1,136 @@
-"""Can a simple classifier tell real from synthetic? Cross-validated AUC, 0.5 where it cannot."""
+"""Detectors of generated images: can anything tell real from synthetic? AUC, 0.5 where it cannot."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
 
 import numpy as np
 import torch
-from monai.metrics import Metric
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from frerec.audit.spectral import Interval, bootstrap_weights
-from frerec.errors import FreRecError
+from frerec.audit.cnn import FitCNN, tiles_of
+from frerec.audit.cross_validation import FEWEST, DetectorMetric
+from frerec.audit.radial import radial_features
+from frerec.io.intensity import NormalizeRange
+from frerec.io.loader import LoadMedicalImage
+from frerec.report.statistics import Interval
 
-#: With fewer images on a side a fold has too few to rank, and intervals are narrower than the truth.
-FEWEST = 20
+#: Detectors on radial spectra, by their window.
+RADIAL = {"plain": "radial", "hann": "radial_hann"}
+#: The detectors that share neither code nor settings with the method, in the order of tables.
+INDEPENDENT = (*RADIAL.values(), "cnn_high_pass", "cnn_pixels")
 
 
-def grouped_folds(labels: np.ndarray, groups: Sequence[str], n_splits: int, seed: int) -> np.ndarray:
-    """Deal images into folds; all images of a group (a patient, or an image and its recalibrated self) together.
-
-    The deal is that of scikit-learn's ``StratifiedGroupKFold`` with ``shuffle`` (the most uneven groups first, each to
-    the fold it makes most even, of such the smallest), which takes a third of an audit: here all folds are weighed at
-    once, ten times as fast.
+def detect(
+    real: Sequence[Any],
+    synthetic: Sequence[Any],
+    groups_real: Sequence[str] | None = None,
+    groups_synthetic: Sequence[str] | None = None,
+    cnn_steps: int = 600,
+    device: torch.device | str = "cpu",
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """How well each of the four independent detectors tells two sets of images apart.
 
     Args:
-        labels: (N,) 0 or 1, balanced over the folds as well as the groups allow.
-        groups: (N,) names.
-        n_splits: number of folds.
-        seed: seed of the deal.
+        real: files, or arrays or tensors (H, W) or (C, H, W), floating on a nominal [0, 1] range or whole numbers of
+            their full range; all of one number of channels, of any size.
+        synthetic: the same of the other set.
+        groups_real: names; images that share one (a patient) are never split between training and test.
+        groups_synthetic: the same of the other set.
+        cnn_steps: training steps of a convolutional detector; 0 leaves them out.
+        device: where these train.
+        draws: bootstrap samples of the intervals.
+        seed: seed of everything drawn.
 
     Returns:
-        int64 (N,): the fold each image is tested in.
+        Cross-validated AUC by name: ``radial`` (logistic regression on the plain radial spectrum), ``radial_hann``
+        (under a Hann window), ``cnn_high_pass`` and ``cnn_pixels``. 0.5 cannot tell, 1 always tells. The same input
+        and seed give the same result on one number of threads.
+
+    Raises:
+        FreRecError: fewer than :data:`FEWEST` images on a side.
     """
-    _, member = np.unique(np.asarray(groups), return_inverse=True)
-    counts = np.bincount(2 * member + labels, minlength=2 * (member.max() + 1)).reshape(-1, 2).astype(np.float64)
-    total = counts.sum(0)
-    order = np.random.RandomState(seed).permutation(len(counts))
-    order = order[np.argsort(-counts[order].std(axis=1), kind="stable")]
-    dealt, fold_of_group = np.zeros((n_splits, 2)), np.empty(len(counts), dtype=np.int64)
-    own = np.eye(n_splits)[:, :, None]
-    for group in order:
-        # how unevenly the classes would lie over the folds, were the group put into each of them
-        proposed = (dealt + own * counts[group]) / total
-        proposed -= np.add.reduce(proposed, axis=1, keepdims=True) / n_splits
-        spread = np.sqrt(np.add.reduce(proposed * proposed, axis=1) / n_splits)
-        best, lowest, least = 0, np.inf, np.inf
-        for fold, (score, size) in enumerate(zip((spread.sum(1) / 2).tolist(), dealt.sum(1).tolist(), strict=True)):
-            tied = abs(score - lowest) <= 1e-8 + 1e-5 * lowest
-            if score < lowest or (tied and size < least):
-                best, lowest, least = fold, score, size
-        dealt[best] += counts[group]
-        fold_of_group[group] = best
-    return fold_of_group[member]
+    pairs = [(_as_image(image) for image in side) for side in (synthetic, real)]
+    judged, reference = (Looks.of(images, seed) for images in pairs)
+    return run_detectors(judged, reference, groups_synthetic, groups_real, cnn_steps, device, draws, seed)
 
 
-def fold_auc(
-    scores: np.ndarray, labels: np.ndarray, folds: np.ndarray, groups: Sequence[str], draws: int, seed: int
-) -> Interval:
-    """AUC averaged over the folds of repeated cross-validation, with a bootstrap interval over images.
+@dataclass(frozen=True)
+class Looks:
+    """What the independent detectors see of a set of images.
 
-    Scores of different folds come from different models and are not comparable, so ranks are taken within a fold
-    only. The bootstrap draws groups (patients), real and synthetic apart, and keeps the scores: it holds the spread
-    from the choice of images, not that of training again.
-
-    Args:
-        scores: (repeats, N) held-out scores, high for label 1.
-        labels: (N,) 0 or 1.
-        folds: (repeats, N) fold of each image.
-        groups: (N,) names; images that share one are drawn together.
-        draws: number of bootstrap samples.
-        seed: seed of the bootstrap.
-
-    Returns:
-        The mean AUC and its percentile interval.
-    """
-    rng = np.random.default_rng(seed)
-    positive, negative = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
-    weights = np.ones((draws + 1, len(labels)), dtype=np.float32)
-    for side in (positive, negative):
-        weights[1:, side] = bootstrap_weights([groups[int(i)] for i in side], draws, rng)
-    total = np.zeros(draws + 1)
-    count = np.zeros(draws + 1)
-    for score, fold in zip(scores, folds, strict=True):
-        for index in np.unique(fold):
-            p, n = positive[fold[positive] == index], negative[fold[negative] == index]
-            if not len(p) or not len(n):
-                continue
-            difference = score[p][:, None] - score[n][None]
-            wins = (difference > 0) + 0.5 * (difference == 0)
-            area = ((weights[:, p] @ wins.astype(np.float32)) * weights[:, n]).sum(1)
-            pairs = weights[:, p].sum(1) * weights[:, n].sum(1)
-            used = pairs > 0
-            total[used] += area[used] / pairs[used]
-            count[used] += 1
-    auc = total / np.maximum(count, 1)
-    low, high = np.quantile(auc[1:], [0.025, 0.975])
-    return Interval(float(auc[0]), float(low), float(high), len(positive), len(negative))
-
-
-Fit = Callable[[np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
-
-
-class DetectorMetric(Metric):
-    """Cross-validated AUC of telling one set from another.
-
-    Args:
-        fit: ``fit(train_x, train_labels, test_x, seed)`` returns scores of ``test_x``; by default a logistic
-            regression (scikit-learn, standardised features, L2 with C = 1).
-        n_splits: number of folds.
-        repeats: number of times the deal into folds is repeated.
-        draws: number of bootstrap samples.
-        limit: at most this many images a side, drawn with the seed; bounds time and memory.
-        seed: seed of folds, draws and training.
+    Attributes:
+        spectra: by window (``plain``, ``hann``), float32 (N, C, R) of :func:`frerec.audit.radial.radial_features`.
+        tiles: for each image that was kept for the networks, float16 (T, C, S, S).
+        kept: index of each of these images in the set.
     """
 
-    def __init__(
-        self,
-        fit: Fit | None = None,
-        n_splits: int = 5,
-        repeats: int = 3,
-        draws: int = 1000,
-        limit: int = 4000,
-        seed: int = 0,
-    ) -> None:
-        self.fit = fit_logistic if fit is None else fit
-        self.n_splits = n_splits
-        self.repeats = repeats
-        self.draws = draws
-        self.limit = limit
-        self.seed = seed
+    spectra: Mapping[str, torch.Tensor]
+    tiles: Sequence[np.ndarray]
+    kept: Sequence[int]
 
-    def __call__(
-        self,
-        y_pred: torch.Tensor,
-        y: torch.Tensor,
-        groups_pred: Sequence[str] | None = None,
-        groups: Sequence[str] | None = None,
-    ) -> Interval:
-        """Measure how well ``y_pred`` is told from ``y``.
+    @classmethod
+    def of(cls, images: Iterable[np.ndarray], seed: int = 0) -> Looks:
+        """Look at every image, each (C, H, W) on a nominal [0, 1] range."""
+        spectra: dict[str, list[np.ndarray]] = {window: [] for window in RADIAL}
+        tiles = []
+        for number, image in enumerate(images):
+            for window, found in spectra.items():
+                found.append(radial_features(image, window))
+            tiles.append(tiles_of(torch.from_numpy(image), seed=seed + number).numpy())
+        joined = {window: torch.from_numpy(np.stack(found)) for window, found in spectra.items()}
+        return cls(joined, tiles, range(len(tiles)))
 
-        Args:
-            y_pred: (N, ...) features or images of one set; a high score means it comes from here.
-            y: (M, ...) of the other.
-            groups_pred: (N,) names; images that share one are never split between training and test.
-            groups: (M,) names.
-
-        Returns:
-            The AUC with its interval. Below 0.5 means no better than chance: the detector learnt accidents.
-
-        Raises:
-            FreRecError: fewer than :data:`FEWEST` images on a side.
-        """
-        if min(len(y_pred), len(y)) < FEWEST:
-            raise FreRecError(
-                f"{len(y_pred)} and {len(y)} images: a detector needs at least {FEWEST} on each side. Add images."
-            )
-        names_pred = [f"p{i}" for i in range(len(y_pred))] if groups_pred is None else list(groups_pred)
-        names = [f"r{i}" for i in range(len(y))] if groups is None else list(groups)
-        rng = np.random.default_rng(self.seed)
-        keep_pred, keep = (np.sort(rng.permutation(len(side))[: self.limit]) for side in (y_pred, y))
-        x = np.concatenate([y_pred[keep_pred].numpy(), y[keep].numpy()])
-        labels = np.repeat([1, 0], [len(keep_pred), len(keep)])
-        all_names = [names_pred[i] for i in keep_pred] + [names[i] for i in keep]
-        folds = np.stack([grouped_folds(labels, all_names, self.n_splits, self.seed + r) for r in range(self.repeats)])
-        scores = np.zeros(folds.shape)
-        for repeat, fold in enumerate(folds):
-            for index in range(self.n_splits):
-                test = fold == index
-                if test.any() and len(np.unique(labels[~test])) == 2:
-                    scores[repeat, test] = self.fit(x[~test], labels[~test], x[test], self.seed + repeat)
-        return fold_auc(scores, labels, folds, all_names, self.draws, self.seed)
+    def of_some(self, index: Sequence[int]) -> Looks:
+        """The same of some of the images, in that order."""
+        place = {number: i for i, number in enumerate(index)}
+        kept = [(place[number], tiles) for number, tiles in zip(self.kept, self.tiles, strict=True) if number in place]
+        spectra = {window: found[list(index)] for window, found in self.spectra.items()}
+        return Looks(spectra, [tiles for _, tiles in kept], [number for number, _ in kept])
 
 
-def fit_logistic(train_x: np.ndarray, train_labels: np.ndarray, test_x: np.ndarray, seed: int) -> np.ndarray:
-    """Scores (n,) of a logistic regression on flattened, standardised features."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, random_state=seed))
-    model.fit(train_x.reshape(len(train_x), -1), train_labels)
-    return model.decision_function(test_x.reshape(len(test_x), -1))
+def run_detectors(
+    judged: Looks,
+    reference: Looks,
+    groups_judged: Sequence[str] | None = None,
+    groups_reference: Sequence[str] | None = None,
+    cnn_steps: int = 600,
+    device: torch.device | str = "cpu",
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Run the detectors of :func:`detect` on what was collected of two sets; arguments and result as there."""
+    regression = DetectorMetric(draws=draws, seed=seed)
+    found = {
+        name: regression(judged.spectra[window], reference.spectra[window], groups_judged, groups_reference)
+        for window, name in RADIAL.items()
+    }
+    if not cnn_steps or min(len(judged.tiles), len(reference.tiles)) < FEWEST:
+        return found
+    count = max(len(tiles) for side in (judged, reference) for tiles in side.tiles)
+    # images of fewer tiles show them more than once
+    x, y = (
+        torch.from_numpy(np.stack([t[np.arange(count) % len(t)] for t in side.tiles])) for side in (judged, reference)
+    )
+    names = [
+        [f"{mark}{i}" if groups is None else groups[i] for i in side.kept]
+        for mark, groups, side in (("p", groups_judged, judged), ("r", groups_reference, reference))
+    ]
+    for name, high_passed in (("cnn_high_pass", True), ("cnn_pixels", False)):
+        fit = FitCNN(high_passed, cnn_steps, device=device)
+        found[name] = DetectorMetric(fit, n_splits=3, repeats=1, draws=draws, seed=seed)(x, y, *names)
+    return found
+
+
+def _as_image(image: Any) -> np.ndarray:
+    """An image (C, H, W), float32 on a nominal [0, 1] range, of a file, an array or a tensor."""
+    if isinstance(image, (str, PathLike)):
+        image = NormalizeRange()(LoadMedicalImage()(image))
+    array = np.asarray(image)
+    if np.issubdtype(array.dtype, np.integer):
+        array = array / np.float32(np.iinfo(array.dtype).max)
+    return np.ascontiguousarray(array[None] if array.ndim == 2 else array, dtype=np.float32)

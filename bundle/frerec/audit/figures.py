@@ -27,10 +27,10 @@ LABELS = {
 }
 COMPARISON_LABELS = {
     "before": "synthetic against real (before)",
-    "after": "recalibrated synthetic against recalibrated real (after)",
-    "after_against_untouched_real": "recalibrated synthetic against untouched real",
+    "after": "all: recalibrated synthetic against recalibrated real",
+    "after_against_untouched_real": "synthetic only: recalibrated synthetic against untouched real",
     "change_of_real": "recalibrated real against real",
-    "floor": "two halves of the real set (chance)",
+    "floor": "real against real (chance)",
 }
 COMPARISON_COLOURS = {
     "before": COLOURS["synthetic"],
@@ -40,11 +40,11 @@ COMPARISON_COLOURS = {
     "floor": "#888888",
 }
 DETECTOR_LABELS = {
-    "radial_high": "high band",
-    "radial_high_hann": "high band, Hann window",
-    "radial_whole": "whole spectrum",
-    "radial_whole_hann": "whole spectrum, Hann window",
-    "cnn": "small CNN on pixels",
+    "radial_high": "radial, as the method sees it",
+    "radial": "radial, plain",
+    "radial_hann": "radial, Hann window",
+    "cnn_high_pass": "CNN, high-passed",
+    "cnn_pixels": "CNN, pixels",
 }
 _STYLE: dict[Any, Any] = {
     "font.size": 11,
@@ -57,6 +57,12 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "svg.hashsalt": "frerec",
 }
+
+
+def comparison_label(result: Mapping[str, Any], name: str) -> str:
+    """What a comparison is called in tables."""
+    between = result["comparisons"][name].get("between")
+    return COMPARISON_LABELS[name] if between is None else f"{between} (chance)"
 
 
 def _svg(figure: Figure) -> bytes:

@@ -26,6 +26,9 @@ COMPARISONS = (
     ("change_of_real", "recalibrated_real", "real"),
 )
 
+#: What a comparison after recalibration stands for: which images a user would pass through FreRec.
+USES = {"after": "all", "after_against_untouched_real": "synthetic only"}
+
 Lister = Callable[..., list[dict[str, Any]]]
 Folder = str | os.PathLike[str] | None
 

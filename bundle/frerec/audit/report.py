@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import platform
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,8 @@ import torch
 
 import frerec
 from frerec.audit import figures
-from frerec.files import printable
-from frerec.report import tables
-from frerec.report.html import STYLE
+from frerec.files import atomic_write, printable
+from frerec.report.html import card, cards, image_tag, note, page, section, table
 
 GROUP_LABELS = {
     "real": "real",
@@ -27,33 +25,6 @@ GROUP_LABELS = {
     "shr": "after SHR only",
     "training": "training",
 }
-
-
-def image_tag(data: bytes, alt: str, kind: str = "figure") -> str:
-    """An ``<img>`` that carries its data; ``kind`` is its CSS class."""
-    mime = "image/png" if data.startswith(b"\x89PNG") else "image/svg+xml"
-    return f'<img class="{kind}" alt="{escape(alt)}" src="data:{mime};base64,{base64.b64encode(data).decode()}">'
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An HTML table in a box that scrolls by itself on a narrow screen; the first column heads its row."""
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
-    body = "".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>' + "".join(f"<td>{escape(c)}</td>" for c in row[1:]) + "</tr>"
-        for row in rows
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def section(title: str, *parts: str | None) -> str:
-    """A section with what there is of its parts; nothing where there is nothing."""
-    found = [part for part in parts if part]
-    return f"<section><h2>{escape(title)}</h2>{''.join(found)}</section>" if found else ""
-
-
-def note(text: str) -> str:
-    """A paragraph of explanation."""
-    return f"<p>{escape(text)}</p>"
 
 
 def reproduce_command(settings: Mapping[str, Any]) -> str:
@@ -73,7 +44,7 @@ def _gap_table(result: Mapping[str, Any]) -> str:
     rows = []
     for name, comparison in result["comparisons"].items():
         gap = comparison["gap"]
-        rows.append([figures.COMPARISON_LABELS[name], _cell(gap["high"]), _cell(gap["whole"])])
+        rows.append([figures.comparison_label(result, name), _cell(gap["high"]), _cell(gap["whole"])])
     return table(["gap in decades of power (95 % interval)", "high band", "whole spectrum"], rows)
 
 
@@ -82,9 +53,25 @@ def _detector_table(result: Mapping[str, Any]) -> str:
     names = [key for key in figures.DETECTOR_LABELS if any(key in d for d in found.values())]
     if not names:
         return note("Too few images for a detector: at least 20 are needed on each side.")
-    header = ["AUC (95 % interval)", *(figures.DETECTOR_LABELS[n] for n in names)]
-    rows = [[figures.COMPARISON_LABELS[k], *(_cell(d.get(n), 2) for n in names)] for k, d in found.items()]
+    header = ["AUC (95 % interval)", *(figures.DETECTOR_LABELS[n] for n in names), "strongest"]
+    rows = []
+    for name, detectors in found.items():
+        strongest = max(detectors.values(), key=lambda auc: auc["value"])
+        cells = [_cell(detectors.get(n), 2) for n in names]
+        rows.append([figures.comparison_label(result, name), *cells, f"{strongest['value']:.2f}"])
     return table(header, rows)
+
+
+def _artefact_table(result: Mapping[str, Any]) -> str | None:
+    rows = []
+    for name, comparison in result["comparisons"].items():
+        ringing, found = comparison.get("ringing", {}), comparison.get("map")
+        if found:
+            lattice = f"{found['peak']:.2f} (period {found['peak_period']}; {found['peak_z']:.0f} standard errors)"
+            cells = [_cell(ringing.get(kind), 2) for kind in ("edges", "borders")]
+            rows.append([figures.comparison_label(result, name), lattice, f"{found['angular']:.2f}", *cells])
+    header = ["decades of power", "sharpest point", "off the rings", "ringing at edges", "ringing at borders"]
+    return table(header, rows) if rows else None
 
 
 def _distribution_table(result: Mapping[str, Any]) -> str | None:
@@ -96,7 +83,7 @@ def _distribution_table(result: Mapping[str, Any]) -> str | None:
         if found:
             cells = [f"{found[k]:.3f}" for k in keys]
             cells[1] = f"{found['kid']:.4f} ± {found['kid_std']:.4f}"
-            rows.append([figures.COMPARISON_LABELS[name], *cells, f"{found['n']} / {found['n_reference']}"])
+            rows.append([figures.comparison_label(result, name), *cells, f"{found['n']} / {found['n_reference']}"])
     return table(["feature space", *keys.values(), "images"], rows) if rows else None
 
 
@@ -144,15 +131,6 @@ def _header(result: Mapping[str, Any]) -> str:
     )
 
 
-def _verdict_cards(result: Mapping[str, Any]) -> str:
-    cards = "".join(
-        f'<div class="card {v["tone"]}"><h3>{escape(v["question"])}</h3>'
-        f'<p class="answer">{escape(v["answer"])}</p><p>{escape(v["sentence"])}</p></div>'
-        for v in result["verdicts"]
-    )
-    return f'<section><h2>In short</h2><div class="cards">{cards}</div></section>'
-
-
 def render_report(result: Mapping[str, Any], strip: bytes | None, pairs: bytes | None) -> str:
     """The whole page.
 
@@ -168,7 +146,7 @@ def render_report(result: Mapping[str, Any], strip: bytes | None, pairs: bytes |
     versions = f"frerec {frerec.__version__}, MONAI {monai.__version__}, PyTorch {torch.__version__}, Python "
     body = [
         _header(result),
-        _verdict_cards(result),
+        cards("In short", [card(**verdict) for verdict in result["verdicts"]]),
         section(
             "Examples",
             image_tag(strip, "input, recalibrated image, difference and spectra", "wide") if strip else None,
@@ -182,29 +160,32 @@ def render_report(result: Mapping[str, Any], strip: bytes | None, pairs: bytes |
             image_tag(figures.spectra_figure(result), "radial power spectra of every group"),
             image_tag(figures.difference_figure(result), "difference from the reference before and after"),
             note(
-                "The gap is the mean distance between two mean spectra. It is never exactly 0: the line about two "
-                "halves of the real set tells what chance makes with half the images."
+                "The gap is the mean distance between two mean spectra. It is never exactly 0: the line about real "
+                "against real images tells what chance makes."
             ),
             _gap_table(result),
         ),
         section(
             "Can a detector tell?",
             note(
-                "AUC of simple detectors by cross-validation: the chance that a synthetic image scores higher than a "
-                "real one. 0.5 cannot tell, 1 always tells. Intervals hold the choice of images, not the training; "
-                "at exactly 1 they collapse."
+                "AUC by cross-validation: the chance that a synthetic image scores higher than a real one. 0.5 cannot "
+                "tell, 1 always tells. The first detector sees what recalibration itself works on and is the kindest; "
+                "the others share nothing with it. Real against real is the line of chance. Intervals hold the choice "
+                "of images, not the training; at exactly 1 they collapse."
             ),
             image_tag(detectors, "AUC of every detector with intervals") if detectors else None,
             _detector_table(result),
         ),
         section(
-            "Two-dimensional difference spectrum",
+            "Lattices and ringing",
             image_tag(maps, "two-dimensional difference spectra"),
             note(
                 "Zero frequency is in the middle, Nyquist at the edges. A checkerboard shows as dots in the corners, "
                 "an upsampling grid as dots at even distances, a preferred direction as a bar. The circle marks the "
-                "sharpest point."
+                "sharpest point. Ringing is power beside strong edges and along the borders of the picture, as a sharp "
+                "cut in the spectrum leaves it, less that of the reference."
             ),
+            _artefact_table(result),
         )
         if maps
         else "",
@@ -238,17 +219,15 @@ def render_report(result: Mapping[str, Any], strip: bytes | None, pairs: bytes |
             note("This file contains example images and file names; handle it like the data it was made from."),
         ),
     ]
-    return (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>FreRec audit</title><style>{STYLE}</style></head><body><main>{''.join(body)}</main></body></html>\n"
-    )
+    return page("FreRec audit", body)
 
 
 def write_report(
     output_dir: Path, result: Mapping[str, Any], strip: bytes | None = None, pairs: bytes | None = None
 ) -> None:
     """Write ``report.html`` and, where there are examples, ``strip.png``."""
-    if strip:
-        tables.write_bytes(output_dir / "strip.png", strip)
-    tables.write_bytes(output_dir / "report.html", render_report(result, strip, pairs).encode())
+    files = {"strip.png": strip, "report.html": render_report(result, strip, pairs).encode()}
+    for name, content in files.items():
+        if content:
+            with atomic_write(output_dir / name) as stream:
+                stream.write(content)

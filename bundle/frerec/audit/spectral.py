@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from monai.metrics import CumulativeIterationMetric, Metric
 from scipy.ndimage import median_filter
 from torch.nn.functional import interpolate
 
+from frerec.report.statistics import Interval, bootstrap_weights
 from frerec.spectrum.fourier import periodic_spectrum
 from frerec.spectrum.power import POWER_FLOOR, radial_power, spectral_gap
 
@@ -38,43 +38,6 @@ class RadialSpectrumMetric(CumulativeIterationMetric):
     def aggregate(self) -> torch.Tensor:
         """Mean spectrum over the images, (C, n_rings)."""
         return self.get_buffer().mean(0)
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate with its 95 % interval and the number of images on each side."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-    n_reference: int
-
-    def asdict(self) -> dict[str, float | int]:
-        """The interval as a plain dict."""
-        return asdict(self)
-
-
-def bootstrap_weights(groups: Sequence[str], draws: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each image is drawn in each bootstrap sample.
-
-    Whole groups are drawn, because the images of one patient are alike: drawn singly they would make intervals
-    that are too narrow.
-
-    Args:
-        groups: (N,) name of the group of each image.
-        draws: number of samples.
-        rng: source of the draws.
-
-    Returns:
-        float32 (draws, N).
-    """
-    names, index = np.unique(np.asarray(groups), return_inverse=True)
-    weights = np.empty((draws, len(index)), dtype=np.float32)
-    # the counts are drawn as 64-bit integers, so only some of them at a time
-    for some in np.array_split(weights, max(draws // 100, 1)):
-        some[:] = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=len(some))[:, index]
-    return weights
 
 
 class SpectralGapMetric(Metric):
@@ -167,11 +130,18 @@ class SpectrumMapMetric(Metric):
         self.total += grid.sum(0)
         self.square += grid.square().sum(0)
 
+    def merged(self, other: SpectrumMapMetric) -> SpectrumMapMetric:
+        """The map of the images of both."""
+        both = SpectrumMapMetric(self.size)
+        both.count = self.count + other.count
+        both.total, both.square = self.total + other.total, self.square + other.square
+        return both
+
     def aggregate(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean map and the standard error of each of its points, both float64 (size, size)."""
-        mean = self.total / self.count
-        variance = (self.square / self.count - mean.square()).clamp(min=0) * self.count / max(self.count - 1, 1)
-        return mean, (variance / self.count).sqrt()
+        mean = self.total / max(self.count, 1)
+        variance = (self.square / max(self.count, 1) - mean.square()).clamp(min=0) * self.count / max(self.count - 1, 1)
+        return mean, (variance / max(self.count, 1)).sqrt()
 
 
 def off_ring_excess(

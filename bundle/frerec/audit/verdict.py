@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from frerec.audit.detector import INDEPENDENT
+from frerec.audit.figures import DETECTOR_LABELS
+
 #: A detector at or below this AUC counts as no longer able to tell the sets apart.
 AUC_LIMIT = 0.60
 #: Fidelity that counts as faithful, and as acceptable: PSNR in dB and SSIM.
 FAITHFUL, ACCEPTABLE = (38.0, 0.96), (32.0, 0.90)
 #: Height over its surroundings, in decades and in standard errors, from which a spectral point is an artefact.
 PEAK, PEAK_Z = 0.25, 6.0
+#: Excess power, in decades, from which ringing is an artefact if all of the interval lies above it.
+RINGING = {"edges": 0.25, "borders": 0.2}
 
 
 @dataclass(frozen=True)
@@ -56,14 +61,30 @@ def verdicts(result: Mapping[str, Any]) -> list[Verdict]:
     """
     comparisons = result["comparisons"]
     answers = [_bias(comparisons)]
-    after = "after" if "after" in comparisons else "after_against_untouched_real"
-    if after in comparisons:
+    found = [name for name in ("after", "after_against_untouched_real") if name in comparisons]
+    after = found[0] if found else "before"
+    if found:
         answers.append(_closed(comparisons, after))
-        answers.append(_still_told(comparisons, after))
+        answers += [_still_told(comparisons, name) for name in found]
     answers += [_fidelity(side, measures) for side, measures in result["fidelity"].items()]
-    answers += [v for v in (_pattern(comparisons), _features(comparisons, after), _copies(result["copies"])) if v]
+    last = [_lattice(comparisons), *(_ringing(comparisons, name) for name in found or ["before"])]
+    answers += [v for v in (*last, _features(comparisons, after), _copies(result["copies"])) if v]
     answers.append(_sound(comparisons))
     return answers
+
+
+def strongest(detectors: Mapping[str, Any]) -> str:
+    """Name of the detector that tells best."""
+    return max(detectors, key=lambda name: detectors[name]["value"])
+
+
+def _listed(detectors: Mapping[str, Any], floor: Mapping[str, Any] | None) -> str:
+    """All detectors in words, each with what chance makes of it."""
+    words = []
+    for name in (n for n in DETECTOR_LABELS if n in detectors):
+        chance = f", chance {floor[name]['value']:.2f}" if floor and name in floor else ""
+        words.append(f"{DETECTOR_LABELS[name]} {_interval(detectors[name])}{chance}")
+    return "AUC, 0.5 cannot tell: " + "; ".join(words) + "."
 
 
 def _bias(comparisons: Mapping[str, Any]) -> Verdict:
@@ -71,13 +92,12 @@ def _bias(comparisons: Mapping[str, Any]) -> Verdict:
     before = comparisons["before"]
     gap = f"Their high-band power differs from real by {_interval(before['gap']['high'])} decades"
     floor = comparisons.get("floor")
-    gap += f"; two halves of the real set differ by {floor['gap']['high']['value']:.2f}." if floor else "."
+    gap += f"; real images differ from real by {floor['gap']['high']['value']:.2f}." if floor else "."
     if "detector" not in before:
         return Verdict(question, "too few images", "unknown", gap + " A detector needs more images.")
-    auc = before["detector"]["radial_high"]
-    answer, tone = _auc_words(auc)
-    sentence = f"{gap} From the high band alone a logistic regression tells them apart with AUC {_interval(auc)}."
-    return Verdict(question, answer, tone, sentence)
+    detectors = before["detector"]
+    answer, tone = _auc_words(detectors[strongest(detectors)])
+    return Verdict(question, answer, tone, f"{gap} {_listed(detectors, (floor or {}).get('detector'))}")
 
 
 def _closed(comparisons: Mapping[str, Any], after: str) -> Verdict:
@@ -101,32 +121,26 @@ def _closed(comparisons: Mapping[str, Any], after: str) -> Verdict:
     return Verdict(question, answer, tone, sentence)
 
 
-def _still_told(comparisons: Mapping[str, Any], after: str) -> Verdict:
-    question = "Can a detector still tell synthetic from real after recalibration?"
-    if "detector" not in comparisons[after]:
+def _still_told(comparisons: Mapping[str, Any], name: str) -> Verdict:
+    compared = {
+        "after": "all images recalibrated",
+        "after_against_untouched_real": "synthetic images only recalibrated",
+    }[name]
+    question = f"Can a detector still tell synthetic from real ({compared})?"
+    if "detector" not in comparisons[name]:
         return Verdict(question, "too few images", "unknown", "A detector needs more images on both sides.")
-    detector = comparisons[after]["detector"]
-    names = {
-        "radial_high": "high band",
-        "radial_high_hann": "high band through another window",
-        "radial_whole": "whole spectrum",
-        "cnn": "small CNN on pixels",
-    }
-    found = {label: detector[name] for name, label in names.items() if name in detector}
-    grades = {label: _auc_words(auc) for label, auc in found.items()}
-    order = ("good", "fair", "bad")
-    high = max((grades[k][1] for k in grades if k.startswith("high")), key=order.index)
-    everything = max((g[1] for g in grades.values()), key=order.index)
-    sentence = "AUC, 0.5 is chance: " + "; ".join(f"{label} {_interval(auc)}" for label, auc in found.items()) + "."
-    if everything == "good":
-        return Verdict(question, "no", "good", sentence)
-    if high == "good":
-        return Verdict(
-            question, "not from the high band", "fair",
-            sentence + " What is left lies below the recalibrated band or in the anatomy itself.",
-        )  # fmt: skip
-    worst = next(grade for label, grade in grades.items() if label.startswith("high") and grade[1] == high)
-    return Verdict(question, worst[0], worst[1], sentence)
+    detectors = comparisons[name]["detector"]
+    sentence = _listed(detectors, comparisons.get("floor", {}).get("detector"))
+    best = strongest(detectors)
+    answer, tone = _auc_words(detectors[best])
+    missing = [DETECTOR_LABELS[n] for n in INDEPENDENT if n not in detectors]
+    if missing:
+        sentence += f" Not run: {', '.join(missing)}."
+        if tone == "good":
+            return Verdict(
+                question, "not by what was run", "fair", sentence + " Give real images and leave cnn_steps above 0."
+            )
+    return Verdict(question, answer, tone, f"The strongest detector is: {DETECTOR_LABELS[best]}. {sentence}")
 
 
 def _fidelity(side: str, measures: Mapping[str, Any]) -> Verdict:
@@ -152,29 +166,52 @@ def _fidelity(side: str, measures: Mapping[str, Any]) -> Verdict:
     return Verdict(question, answer, tone, sentence)
 
 
-def _pattern(comparisons: Mapping[str, Any]) -> Verdict | None:
+def _lattice(comparisons: Mapping[str, Any]) -> Verdict | None:
     question = "Is there a checkerboard or grid in the synthetic images?"
     maps = {name: c["map"] for name, c in comparisons.items() if "map" in c}
     if "before" not in maps:
         return None
+    chance = maps.get("floor", {"peak": 0.0, "peak_z": 0.0})
 
     def present(found: Mapping[str, Any]) -> bool:
-        return found["peak"] >= PEAK and found["peak_z"] >= PEAK_Z
+        # above what is seen between real images, as well as above the limits
+        return found["peak"] >= max(PEAK, chance["peak"]) and found["peak_z"] >= max(PEAK_Z, chance["peak_z"])
 
     old = maps["before"]
     words = (
         f"The sharpest point of the two-dimensional difference spectrum is {old['peak']:.2f} decades above the rest "
-        f"(period {old['peak_period']} pixels, {old['peak_z']:.0f} standard errors)"
+        f"(period {old['peak_period']} pixels, {old['peak_z']:.0f} standard errors); between real images "
+        f"{chance['peak']:.2f} ({chance['peak_z']:.0f})"
     )
     new = maps.get("after") or maps.get("after_against_untouched_real")
-    if not present(old):
-        return Verdict(question, "no sign", "good", words + ", which is within what chance makes.")
     if new is None:
-        return Verdict(question, "yes", "bad", words + ".")
-    left = f"; after recalibration it is {new['peak']:.2f} (period {new['peak_period']} pixels)."
-    if present(new):
-        return Verdict(question, "yes, and some stays", "bad", words + left)
-    return Verdict(question, "yes, repaired", "good", words + left)
+        return Verdict(question, *(("yes", "bad") if present(old) else ("no sign", "good")), words + ".")
+    left = f"; after recalibration {new['peak']:.2f} (period {new['peak_period']} pixels, {new['peak_z']:.0f})."
+    answer = {
+        (False, False): ("no sign", "good"),
+        (True, False): ("yes, repaired", "good"),
+        (True, True): ("yes, and some stays", "bad"),
+        (False, True): ("recalibration makes one", "bad"),
+    }[present(old), present(new)]
+    return Verdict(question, *answer, words + left)
+
+
+def _ringing(comparisons: Mapping[str, Any], name: str) -> Verdict | None:
+    against = {"before": "before recalibration", "after": "against recalibrated real images"}
+    question = f"Do edges or borders ring ({against.get(name, 'against untouched real images')})?"
+    ringing = comparisons[name].get("ringing")
+    if not ringing:
+        return None
+    floor = comparisons.get("floor", {}).get("ringing", {})
+    words, present = [], []
+    for kind, excess in ringing.items():
+        chance = floor[kind]["value"] if kind in floor else 0.0
+        words.append(f"{kind} {_interval(excess)}, between real images {chance:.2f}")
+        if excess["low"] > max(RINGING[kind], chance):
+            present.append(kind)
+    sentence = f"Excess power in decades: {'; '.join(words)}."
+    answer = (f"yes, {' and '.join(present)}", "bad") if present else ("no sign", "good")
+    return Verdict(question, *answer, sentence)
 
 
 def _features(comparisons: Mapping[str, Any], after: str) -> Verdict | None:
@@ -224,12 +261,15 @@ def _sound(comparisons: Mapping[str, Any]) -> Verdict:
     floor = comparisons.get("floor", {}).get("detector")
     if not floor:
         return Verdict(question, "cannot be checked", "unknown", "There are too few real images to halve the set.")
-    auc = floor["radial_whole"]
-    sentence = f"Two halves of the real set, which nothing should tell apart, give AUC {_interval(auc)}."
-    if auc["low"] > 0.5:
+    best = strongest(floor)
+    auc, between = floor[best], comparisons["floor"].get("between", "two halves of the real images")
+    sentence = f"Nothing should tell {between} apart; the best that a detector does is AUC {_interval(auc)}"
+    sentence += f" ({DETECTOR_LABELS[best]})."
+    # the best of several is above one half by chance alone
+    if auc["low"] > 0.5 and auc["value"] > AUC_LIMIT:
         return Verdict(
             question, "with care", "fair",
-            sentence + " The halves differ by themselves (sites, devices or views), so read AUCs near this as chance.",
+            sentence + " They differ by themselves (sites, devices or views), so read AUCs near this as chance.",
         )  # fmt: skip
     if auc["high"] - auc["low"] > 0.3:
         return Verdict(question, "few images", "fair", sentence + " The interval is wide: add images.")

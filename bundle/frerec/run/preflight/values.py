@@ -135,7 +135,7 @@ RULES: dict[str, tuple[Callable[[Any], str | None], str]] = {
     "features_size": (_whole(16), "Use 16 or more pixels"),
     "features_epochs": (_whole(0), _WEIGHT),
     "features_channels": (_whole(1), "Use 1 for gray and 3 for colour images"),
-    "cnn_epochs": (_whole(0), _WEIGHT),
+    "cnn_steps": (_whole(0), _WEIGHT),
     "cnn_images": (_whole(0), _WEIGHT),
     "examples": (_whole(0), _WEIGHT),
     "n_rings": (_whole(1), _POSITIVE),
