@@ -81,10 +81,10 @@ class LoadMedicalImaged(MapTransform):
 
     Args:
         keys: keys whose paths are replaced by the loaded images.
-        root: as in ``LoadMedicalImage``.
-        channels: as in ``LoadMedicalImage``.
-        label_maps: as in ``LoadMedicalImage``.
-        allow_missing_keys: do not fail where a key is missing.
+        root: as in ``LoadMedicalImage``, and so are ``channels`` and ``label_maps``.
+        channels: see there.
+        label_maps: see there.
+        allow_missing_keys: as in MONAI.
     """
 
     def __init__(

@@ -10,6 +10,7 @@ from typing import Any
 
 from frerec.errors import EXIT_PREFLIGHT, FreRecError
 from frerec.run.command_line import wrong_words
+from frerec.io.listing import forget
 from frerec.run.failure import name_run
 from frerec.run.preflight.artefacts import check_bank, check_weights
 from frerec.run.preflight.images import check_images
@@ -95,6 +96,7 @@ def find_problems(
     problems += check_bank(reads) + check_weights(reads)
     if not wrong & set(INPUT_FOLDERS):
         problems += check_images(reads)
+    forget(contents_only=True)
     return problems
 
 
