@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from frerec.errors import EXIT_PREFLIGHT, FreRecError
-from frerec.run.command_line import wrong_words
 from frerec.io.listing import forget
+from frerec.run.command_line import wrong_words
 from frerec.run.failure import name_run
 from frerec.run.preflight.artefacts import check_bank, check_weights
 from frerec.run.preflight.images import check_images
