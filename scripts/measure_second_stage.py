@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from frerec.run.memory import keep_freed_memory
 from PIL import Image
 
 import frerec
 from frerec.audit.detector import detect
+from frerec.run.process import keep_freed_memory
 
 Images = list[np.ndarray]
 
