@@ -198,7 +198,7 @@ def _join(
         padding=first.padding,
         value_rule=first.rules[0].kind,
         inverted=first.rules[0].mirror is not None,
-        step=abs(first.rules[0].slope) if first.rules[0].kind in ("identity", "rescale") else 0.0,
+        step=_step(first),
         warnings=tuple(warnings),
     )
     return Reading(array, stack.affine, source)
@@ -221,6 +221,12 @@ def _offer_ranges(ranges: Ranges, frames: DicomFrames) -> tuple[float, float] | 
     else:
         ranges.offer_window(window(frames.dataset, rule), limits)
     return limits
+
+
+def _step(frames: DicomFrames) -> float:
+    """Distance of neighbouring physical values; 0 where they are not rounded, or a table gives them."""
+    rounded = frames.pixels.stored.dtype.kind in "iu" and frames.rules[0].table is None and frames.rules[0].kind != "ybr"
+    return abs(frames.rules[0].slope) if rounded else 0.0
 
 
 def _limits(rule: ValueRule, pixels: DicomPixels, colour: bool) -> tuple[float, float] | None:
