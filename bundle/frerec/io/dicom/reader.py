@@ -225,8 +225,9 @@ def _offer_ranges(ranges: Ranges, frames: DicomFrames) -> tuple[float, float] | 
 
 def _step(frames: DicomFrames) -> float:
     """Distance of neighbouring physical values; 0 where they are not rounded, or a table gives them."""
-    rounded = frames.pixels.stored.dtype.kind in "iu" and frames.rules[0].table is None and frames.rules[0].kind != "ybr"
-    return abs(frames.rules[0].slope) if rounded else 0.0
+    rule = frames.rules[0]
+    rounded = frames.pixels.stored.dtype.kind in "iu" and rule.kind in ("identity", "rescale")
+    return abs(rule.slope) if rounded else 0.0
 
 
 def _limits(rule: ValueRule, pixels: DicomPixels, colour: bool) -> tuple[float, float] | None:
