@@ -21,6 +21,7 @@ _OWN = {
     "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file",
     "workflow_name", "workflow_type", "properties_path",
 }  # fmt: skip
+_WHERE = "Its ids are in docs/reference/config_ids.md, and frerec <command> --help lists them"
 _SEPARATOR = re.compile(r"#|::")
 
 
@@ -125,7 +126,7 @@ def _is_flag(word: str) -> bool:
 
 def _unknown(name: str, value: Any, wrong: str, known: Collection[str]) -> ConfigError:
     close = difflib.get_close_matches(wrong, known, n=1)
-    remedy = f"Did you mean {name.replace(wrong, close[0])}" if close else "Its ids are in docs/reference/config_ids.md"
+    remedy = f"Did you mean {name.replace(wrong, close[0])}" if close else _WHERE
     return ConfigError(name, value, "the config has no such id", remedy)
 
 
