@@ -76,7 +76,7 @@ def main() -> None:
         for size in arguments.sizes:
             image = texture(channels, size, 1000)
             replaced = replace(image)
-            profile, pixels = replaced.meta["frerec"]["shr"]["profile"], replaced.as_tensor()
+            profile, pixels = replaced.meta["frerec"]["applied"].profile, replaced.as_tensor()
             wide = pixels * 1.6 - 0.3
 
             def functions() -> None:

@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("image", help="a large two-dimensional image: DICOM, PNG, TIFF, ...")
     parser.add_argument("--weights", required=True)
-    parser.add_argument("--preset", default="compact")
+    parser.add_argument("--preset", default="small")
     parser.add_argument("--size", type=int, default=1536, help="side of the central part that is used")
     parser.add_argument("--strength", type=float, default=0.5)
     parser.add_argument("--mask_ratio", type=float, default=0.25)

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
 
 from frerec.errors import InputError
 from frerec.io.loader import LoadMedicalImage
-from frerec.io.source import Source
+from frerec.io.records import Source
 
 try:
     from pydicom.pixels import apply_color_lut, apply_modality_lut
@@ -79,17 +79,17 @@ def _survey_file(path: Path, root: Path, load: LoadMedicalImage) -> Row:
         image = load(path)
     except InputError as error:
         return Row(name, _describe(path), f"refused: {error.reason}. {error.remedy}", "", "")
-    details = Source.from_meta(image.meta["frerec"]["source"]).details
+    source = image.meta["frerec"]["source"]
     size = " x ".join(map(str, image.shape))
-    notes = "".join(f"; {warning}" for warning in details["warnings"])
-    result = f"read: {size}, scale `{details['range']['auto']}`{notes}"
+    notes = "".join(f"; {warning}" for warning in source.warnings)
+    result = f"read: {size}, scale `{source.ranges.auto}`{notes}"
     ours, (dataset, stored, added) = image.numpy(), _stored(path)
     return Row(
         name,
         _describe(path),
         result,
-        _against_pydicom(dataset, stored, ours, details) + added,
-        _against_gdcm(path, stored, ours, details),
+        _against_pydicom(dataset, stored, ours, source) + added,
+        _against_gdcm(path, stored, ours, source),
     )
 
 
@@ -138,55 +138,55 @@ def _stored(path: Path) -> tuple[pydicom.Dataset, np.ndarray, str]:
         return dataset, dataset.pixel_array, added
 
 
-def _against_pydicom(dataset: pydicom.Dataset, stored: np.ndarray, ours: np.ndarray, details: dict) -> str:
-    valid = _channel_first(_valid(stored, details), details, samples=False)
-    if details["value_rule"] == "palette":
+def _against_pydicom(dataset: pydicom.Dataset, stored: np.ndarray, ours: np.ndarray, source: Source) -> str:
+    valid = _channel_first(_valid(stored, source), source, samples=False)
+    if source.value_rule == "palette":
         values = apply_color_lut(stored, dataset)
-        verdict = _verdict(ours, _channel_first(values, details), valid)
-        if verdict != "equal" and _verdict(ours, _channel_first(values.byteswap(), details), valid) == "equal":
+        verdict = _verdict(ours, _channel_first(values, source), valid)
+        if verdict != "equal" and _verdict(ours, _channel_first(values.byteswap(), source), valid) == "equal":
             return "equal but for the byte order of the palette [1]"
         return verdict
     values = np.asarray(apply_modality_lut(stored, dataset), np.float64)
-    if details["inverted"]:
+    if source.inverted:
         values = float((1 << int(dataset.BitsStored)) - 1) - values
-    return _verdict(ours, _channel_first(values, details), valid)
+    return _verdict(ours, _channel_first(values, source), valid)
 
 
-def _valid(stored: np.ndarray, details: dict) -> np.ndarray:
+def _valid(stored: np.ndarray, source: Source) -> np.ndarray:
     """Which pixels are no padding, without a samples axis."""
-    colour = details["channels"] == 3 and details["value_rule"] != "palette"
+    colour = source.shape[0] == 3 and source.value_rule != "palette"
     pixels = stored[..., 0] if colour else stored
-    if details["padding"] is None:
+    if source.padding is None:
         return np.ones(pixels.shape, bool)
-    low, high = details["padding"]
+    low, high = source.padding
     return ~((pixels >= low) & (pixels <= high))
 
 
-def _channel_first(values: np.ndarray, details: dict, samples: bool = True) -> np.ndarray:
+def _channel_first(values: np.ndarray, source: Source, samples: bool = True) -> np.ndarray:
     """Bring ([frames,] rows, columns[, samples]) to (channels, rows, columns[, frames])."""
-    if details["last_axis"] != "none":
-        values = np.moveaxis(values[np.asarray(details["frame_order"])], 0, 2)
-    if samples and details["channels"] == 3:
+    if source.last_axis != "none":
+        values = np.moveaxis(values[np.asarray(source.frame_order)], 0, 2)
+    if samples and source.shape[0] == 3:
         return np.moveaxis(values, -1, 0)
     return values[None]
 
 
-def _against_gdcm(path: Path, stored: np.ndarray, ours: np.ndarray, details: dict) -> str:
+def _against_gdcm(path: Path, stored: np.ndarray, ours: np.ndarray, source: Source) -> str:
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         values = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     except RuntimeError:
         return "cannot read it [2]"
-    valid = _channel_first(_valid(stored, details), details, samples=False)
-    if details["last_axis"] == "none":
+    valid = _channel_first(_valid(stored, source), source, samples=False)
+    if source.last_axis == "none":
         values = values[0]
-    values = _channel_first(values, details)
+    values = _channel_first(values, source)
     verdict = _verdict(ours, values, valid)
     if verdict == "equal":
         return verdict
-    if details["value_rule"] == "palette" and _verdict(ours.astype(int) >> 8, values, valid) == "equal":
+    if source.value_rule == "palette" and _verdict(ours.astype(int) >> 8, values, valid) == "equal":
         return "equal in the upper 8 of 16 bits [3]"
-    if details["value_rule"] == "lut" and _verdict(_channel_first(stored, details), values, valid) == "equal":
+    if source.value_rule == "lut" and _verdict(_channel_first(stored, source), values, valid) == "equal":
         return "equal before the Modality LUT [4]"
     return verdict
 

@@ -65,7 +65,7 @@ def stages(
             yield {"RHM": restored}
             continue
         impose = ImposeProfile(shr.mask_ratio, shr.bands)
-        imposed = impose(restored, start.meta["frerec"]["shr"]["profile"], limits=(0.0, 1.0))
+        imposed = impose(restored, start.meta["frerec"]["applied"].profile, limits=(0.0, 1.0))
         yield {"SHR": plain, "SHR+RHM": restored, "FreRec": imposed}
 
 
@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument(
         "--weights", nargs="+", default=[ROOT / "models" / "model.pt"], help="files, each as path or name=path"
     )
-    parser.add_argument("--preset", default="compact")
+    parser.add_argument("--preset", default="small")
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.1, 0.3, 0.5, 0.7, 0.9])
     parser.add_argument("--mask_ratios", type=float, nargs="+", default=[0.25])
     parser.add_argument("--top_k", type=int, default=50)

@@ -1,7 +1,24 @@
 """FreRec: frequency recalibration of generated medical images, as MONAI components."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from frerec.root import bundle_root
 
-__all__ = ["__version__", "bundle_root"]
+if TYPE_CHECKING:
+    from frerec.io.images import load_image, save_image
+
+__all__ = ["__version__", "bundle_root", "load_image", "save_image"]
 
 __version__ = "0.2.0"
+
+# Found when they are asked for: they need torch and MONAI, whose import takes seconds.
+_ELSEWHERE = {"load_image": "frerec.io.images", "save_image": "frerec.io.images"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_ELSEWHERE[name]), name)

@@ -122,7 +122,7 @@ def _configs() -> dict[str, Path]:
 
 def _workflows() -> set[str]:
     """Names of those that run by themselves; the others are laid over one of them."""
-    return {name for name, path in _configs().items() if "run" in json.loads(path.read_text(encoding="utf-8"))}
+    return {name for name, path in _configs().items() if "bundle_root" in json.loads(path.read_text(encoding="utf-8"))}
 
 
 def _named(kind: str, word: str, names: Collection[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any
 
-from frerec.text import printable
+from frerec.files import printable
 
 #: Exit code of a program that a wrong setting, path or file ends.
 EXIT_PREFLIGHT = 3

@@ -1,8 +1,10 @@
-"""Files that appear whole or not at all, also when the process is killed in the middle."""
+"""Files that appear whole or not at all, their checksums, and their paths and names."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +13,10 @@ from typing import IO, Any
 
 #: Ending of an unfinished file. Anything with it is a leftover of a killed run and may be deleted.
 PART_SUFFIX = ".frerec-part"
+
+# PEP 383: the byte 0x80 + n as U+DC80 + n.
+_UNDECODED = re.compile("[\udc80-\udcff]")
+_ESCAPED = re.compile(r"\\(?:\\|x[89a-f][0-9a-f])")
 
 
 @contextmanager
@@ -74,3 +80,74 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """Hexadecimal SHA-256 of a file, read in pieces.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """A path made absolute and free of ``..``, without replacing links by what they point to.
+
+    Args:
+        path: any path; relative ones start at the current directory.
+    """
+    given = Path(path)
+    flat = Path(os.path.normpath(given.absolute()))
+    if ".." in given.parts:
+        try:  # behind a link to a folder, ".." is another folder than the one before it in the path
+            if not flat.parent.samefile(given.parent):
+                return given.resolve()
+        except OSError:
+            return flat
+    return flat
+
+
+def name_to_text(name: str | os.PathLike[str]) -> str:
+    r"""A file name or path as text that UTF-8 can hold; different names give different texts.
+
+    Any bytes may be a name. Python holds one that is not UTF-8 as a lone surrogate (PEP 383), which no file may hold.
+
+    Args:
+        name: as Python has it.
+
+    Returns:
+        The name; a backslash in it becomes ``\\`` and a byte that is not UTF-8 ``\x`` and two hexadecimal digits.
+    """
+    text = os.fspath(name).replace("\\", r"\\")
+    # A surrogate that is no byte of a name cannot come from a POSIX file system; it is shown as what it is.
+    return _UNDECODED.sub(_escape, text).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def text_to_name(text: str) -> str:
+    """Inverse of `name_to_text`."""
+    return _ESCAPED.sub(lambda found: "\\" if found[0] == r"\\" else chr(0xDC00 + int(found[0][2:], 16)), text)
+
+
+def printable(text: str) -> str:
+    r"""Text as one line that is safe on a terminal.
+
+    Args:
+        text: any text, such as a message with the name of a file in it.
+
+    Returns:
+        The text with every character that is not printable (line ends, terminal codes, marks that turn the direction
+        of writing, bytes that are not UTF-8) as an escape: ``\n``, ``\x1b``, ``\u202e``.
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(found: re.Match[str] | str) -> str:
+    character = found if isinstance(found, str) else found[0]
+    if _UNDECODED.match(character):
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")

@@ -8,6 +8,8 @@ from monai.data import MetaTensor
 
 from frerec.audit.dataset import AuditDataset, central_slice, collate_audit
 from frerec.errors import InputError
+from frerec.io.ranges import IntensityRange
+from frerec.io.records import note
 
 
 class Shelf:
@@ -26,7 +28,9 @@ class Shelf:
         if data["image"] == "secret":
             raise ValueError("PatientName Doe^John is not a number")
         image, lower, upper = self.images[data["image"]]
-        return {"image": MetaTensor(image, meta={"frerec": {"normalize": {"lower": lower, "upper": upper}}})}
+        image = MetaTensor(image)
+        note(image, normalize=IntensityRange(lower, upper, "given", ""))
+        return {"image": image}
 
 
 def dataset(*items: dict[str, Any]) -> AuditDataset:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from frerec.rhm.network import FreRecNet
+from frerec.rhm.flow import RestorationFlow
 from frerec.shr.bank.reference import ReferenceBank
 
 SIZE = 64
@@ -52,5 +52,5 @@ def small_cohort(tmp_path_factory: pytest.TempPathFactory) -> SmallCohort:
         rows.writerows([f"{index:02d}.png", "none", "train" if index < 18 else "val", index] for index in range(24))
     bank, weights = root / "bank.safetensors", root / "model.pt"
     ReferenceBank.build(images, bank)
-    torch.save(FreRecNet(spatial_dims=2, in_channels=1, out_channels=1, preset="compact").state_dict(), weights)
+    torch.save(RestorationFlow(profile=ReferenceBank.open(bank).mean_profile).state_dict(), weights)
     return SmallCohort(folder, datalist, bank, weights)

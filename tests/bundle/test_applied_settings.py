@@ -67,7 +67,7 @@ def test_what_is_switched_off_is_not_recorded_as_applied(bundle_root: Path, smal
     assert without["precision"] is None
     off = settings(bundle_root, small_cohort, **{"displayable_configs::strength": 0})
     assert (off["strength"], off["impose_profile"]) == (0, False)
-    assert not {"mask_ratio", "top_k", "bank_sha256", "mode", "sampling", "method"} & off.keys()
+    assert not {"mask_ratio", "top_k", "bank_sha256", "mode", "method"} & off.keys()
     # the effective number of bands, not the one asked for
     literal = settings(bundle_root, small_cohort, mode="amplitude")
     assert (literal["mode"], literal["bands"]) == ("amplitude", 1)

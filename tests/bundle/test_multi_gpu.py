@@ -18,7 +18,7 @@ def test_two_processes_share_one_training(bundle_root: Path, small_cohort: Small
     batch_size, processes, epochs = 3, 2, 2
     torch.manual_seed(7)
     start = tmp_path / "start.pt"
-    torch.save(FreRecNet(spatial_dims=2, in_channels=1, out_channels=1, preset="compact").state_dict(), start)
+    torch.save(FreRecNet(spatial_dims=2, in_channels=1, out_channels=1, preset="small").state_dict(), start)
     ids = {
         "dataset_dir": small_cohort.folder,
         "datalist": small_cohort.datalist,
@@ -54,7 +54,7 @@ def test_two_processes_share_one_training(bundle_root: Path, small_cohort: Small
     assert done.stdout.count("Metrics -- psnr") == epochs
 
     # What it wrote is a plain network: no trace of the wrapper that joins the processes.
-    network = FreRecNet(spatial_dims=2, in_channels=1, out_channels=1, preset="compact")
+    network = FreRecNet(spatial_dims=2, in_channels=1, out_channels=1, preset="small")
     network.load_state_dict(torch.load(tmp_path / "training" / "model.pt", weights_only=True))
 
     # With next to no step size it is still what it started from.

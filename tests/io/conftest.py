@@ -99,7 +99,7 @@ def recalibrate() -> Callable[..., dict[str, Any]]:
     """Take an image the whole way without a network: ``recalibrate(path, root, output_dir, change=0.0, **saver)``.
 
     ``change`` is the standard deviation of noise added in the normalised range, or a function of the normalised image.
-    Returns the item; its report is at ``item["image"].meta["frerec"]["written"]``.
+    Returns the item; its report is at ``item["saved"][-1]``.
     """
 
     def run(path: Path, root: Path, output_dir: Path, change: Any = 0.0, **saver: Any) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from PIL import Image
 from frerec.errors import ConfigError
 from frerec.io.intensity import NormalizeRange, NormalizeRanged, RestoreRange, RestoreRanged
 from frerec.io.loader import LoadMedicalImage
-from frerec.io.source import Source
-from frerec.io.stored import to_stored
-from frerec.io.stored_pixels import changed_voxels
+from frerec.io.records import applied_to, source_of
+from frerec.io.restoring import changed_voxels
+from frerec.io.writer import encoded_pixels
 from tests.io.dicom.objects import CT, dicom_object, save
 
 LOAD = LoadMedicalImage()
@@ -24,8 +24,8 @@ NOISE = np.random.default_rng(2)
 
 def bounds(image, **settings):
     normalized = NormalizeRange(**settings)(image)
-    note = normalized.meta["frerec"]["normalize"]
-    return note["lower"], note["upper"]
+    note = normalized.meta["frerec"]["applied"].normalize
+    return note.lower, note.upper
 
 
 def dicom(tmp_path, stored, **attributes):
@@ -39,7 +39,7 @@ def test_an_8_bit_picture_is_divided_by_255(tmp_path):
     normalized = NormalizeRange()(image)
     assert normalized.dtype == torch.float32
     assert np.array_equal(normalized[0].numpy(), (stored / 255).astype(np.float32))
-    assert "normalize" not in image.meta["frerec"]
+    assert image.meta["frerec"]["applied"].normalize is None
 
 
 def test_ct_has_one_scale_for_all(tmp_path):
@@ -112,8 +112,8 @@ def test_a_change_of_one_16_bit_level_is_never_taken_for_rounding(tmp_path):
     normalized = NormalizeRange(rule="stored")(image)
     nudged = normalized + torch.where(normalized > 0.5, -1.0, 1.0) / 65535
     back = RestoreRange()(nudged, normalized)
-    source = Source.from_meta(image.meta["frerec"]["source"])
-    result = to_stored(back.numpy(), source, normalized.meta["frerec"]["normalize"])[0].array.astype(int)
+    source = image.meta["frerec"]["source"]
+    result = encoded_pixels(back.numpy(), source, normalized.meta["frerec"]["applied"])[0].array.astype(int)
     assert np.array_equal(np.abs(result - stored), np.ones((16, 16)))
 
 
@@ -123,7 +123,8 @@ def test_dictionary_versions_take_the_range_from_the_reference(tmp_path):
     data["pred"] = data["image"].as_tensor().clone()
     data = RestoreRanged("pred", reference_key="image")(data)
     assert isinstance(data["pred"], MetaTensor)
-    assert data["pred"].meta["frerec"] == data["image"].meta["frerec"]
+    assert source_of(data["pred"]) is source_of(data["image"])
+    assert applied_to(data["pred"]) is applied_to(data["image"])
     assert np.array_equal(data["pred"].affine, data["image"].affine)
     assert np.allclose(data["pred"][0].numpy(), stored, atol=1e-3)
     assert data["label"] == 1
@@ -146,14 +147,14 @@ def test_unusable_settings_are_told(settings, reason):
 
 def test_what_the_file_can_store_is_known_on_the_new_scale(tmp_path):
     Image.fromarray(NOISE.integers(0, 200, (6, 7)).astype(np.uint8)).save(tmp_path / "a.png")
-    assert NormalizeRange()(LOAD(tmp_path / "a.png")).meta["frerec"]["storable"] == {"lower": 0.0, "upper": 1.0}
+    assert NormalizeRange()(LOAD(tmp_path / "a.png")).meta["frerec"]["applied"].storable == (0.0, 1.0)
     stored = NOISE.integers(0, 1024, (6, 7)).astype(np.uint16)
     radiograph = dicom(tmp_path, stored, bits=10, Modality="DX", WindowCenter=300.5, WindowWidth=201)
-    storable = NormalizeRange()(radiograph).meta["frerec"]["storable"]
-    assert storable == {"lower": (0 - 200) / 200, "upper": (1023 - 200) / 200}
-    assert NormalizeRange()(torch.rand(1, 4, 4)).meta["frerec"]["storable"] == {"lower": -np.inf, "upper": np.inf}
+    storable = NormalizeRange()(radiograph).meta["frerec"]["applied"].storable
+    assert storable == ((0 - 200) / 200, (1023 - 200) / 200)
+    assert NormalizeRange()(torch.rand(1, 4, 4)).meta["frerec"]["applied"].storable == (-np.inf, np.inf)
     image = nib.Nifti1Image(NOISE.integers(0, 900, (6, 7, 3)).astype(np.uint16), np.eye(4))
     nib.save(image, tmp_path / "a.nii.gz")
     lower, upper = 10.0, 810.0
     volume = NormalizeRange(lower=lower, upper=upper)(LOAD(tmp_path / "a.nii.gz"))
-    assert volume.meta["frerec"]["storable"] == {"lower": (0 - lower) / 800, "upper": (65535 - lower) / 800}
+    assert volume.meta["frerec"]["applied"].storable == ((0 - lower) / 800, (65535 - lower) / 800)

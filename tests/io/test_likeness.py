@@ -77,9 +77,9 @@ def test_noise_in_place_of_an_image_is_refused_and_nothing_is_written(tmp_path: 
         SaveRecalibrated(str(out))(noise(image, 120.0), image.meta)
     assert not list(out.rglob("*.*"))
     written = SaveRecalibrated(str(out), verify_output=False)(noise(image, 120.0), image.meta)
-    assert written["files"]
-    assert any("little to do with its input" in warning for warning in written["warnings"])
-    assert written["likeness"]["correlation"] < 0.3
+    assert written.files
+    assert any("little to do with its input" in warning for warning in written.warnings)
+    assert written.likeness["correlation"] < 0.3
 
 
 def test_a_mild_change_is_written_with_its_figures(tmp_path: Path) -> None:
@@ -89,8 +89,6 @@ def test_a_mild_change_is_written_with_its_figures(tmp_path: Path) -> None:
     old = np.asarray(Image.open(tmp_path / "a.png"), np.float64)
     new = np.asarray(Image.open(tmp_path / "out" / "a.png"), np.float64)
     width = np.ptp(np.percentile(old, [0.5, 99.5]))
-    assert written["likeness"]["correlation"] == pytest.approx(np.corrcoef(old.ravel(), new.ravel())[0, 1], abs=1e-4)
-    assert written["likeness"]["psnr_db"] == pytest.approx(
-        peak_signal_noise_ratio(old, new, data_range=width), abs=0.01
-    )
-    assert written["warnings"] == []
+    assert written.likeness["correlation"] == pytest.approx(np.corrcoef(old.ravel(), new.ravel())[0, 1], abs=1e-4)
+    assert written.likeness["psnr_db"] == pytest.approx(peak_signal_noise_ratio(old, new, data_range=width), abs=0.01)
+    assert written.warnings == ()

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from frerec.errors import InputError
-from frerec.io.datalist import list_images, read_datalist
-from frerec.io.formats import detect_format
-from frerec.io.listing import absolute, find_files
+from frerec.files import absolute
+from frerec.io.datalist import find_images, read_datalist
+from frerec.io.listing import find_items, look
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs the permissions of a POSIX system")
@@ -28,7 +28,7 @@ def test_a_folder_that_may_not_be_read_is_told() -> None:
             try:
                 if os.geteuid() == 0:
                     os.setuid(65534)
-                told = [(one.path.name, one.problem and one.problem[0]) for one in find_files(root)]
+                told = [(one.path, one.problem and one.problem[0]) for one in find_items(root)]
                 expected = [("a.png", None), ("shut", "a folder that cannot be read (Permission denied)")]
                 code = 0 if told == expected else 1
             finally:
@@ -42,7 +42,7 @@ def test_folders_of_links_may_cross_without_an_end(tmp_path: Path) -> None:
         (tmp_path / own).mkdir()
         (tmp_path / own / "x.png").write_bytes(b"1")
         (tmp_path / own / "other").symlink_to(tmp_path / other)
-    found = {one.path.relative_to(tmp_path).as_posix(): one.problem for one in find_files(tmp_path)}
+    found = {one.path: one.problem for one in find_items(tmp_path)}
     assert [name for name, problem in found.items() if problem is None] == [
         "a/other/x.png", "a/x.png", "b/other/x.png", "b/x.png",
     ]  # fmt: skip
@@ -54,7 +54,7 @@ def test_the_listing_for_training_follows_links_too(tmp_path: Path) -> None:
     (tmp_path / "store" / "x" / "1.png").write_bytes(b"1")
     (tmp_path / "in" / "folder.png").mkdir(parents=True)
     (tmp_path / "in" / "x").symlink_to(tmp_path / "store" / "x")
-    assert list_images(tmp_path / "in") == [{"image": str(tmp_path / "in" / "x" / "1.png"), "label": "x"}]
+    assert find_images(tmp_path / "in") == [{"image": str(tmp_path / "in" / "x" / "1.png"), "label": "x"}]
 
 
 def test_a_name_with_a_line_end_can_be_in_a_datalist(tmp_path: Path) -> None:
@@ -78,5 +78,4 @@ def test_two_dots_behind_a_link_mean_what_the_system_means(tmp_path: Path) -> No
 
 def test_the_kind_of_a_pipe_is_told_without_waiting_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match="no file but a named pipe"):
-        detect_format(tmp_path / "pipe")
+    assert look(tmp_path / "pipe").error.reason == "no file but a named pipe"

@@ -11,10 +11,10 @@ from monai.transforms import Compose
 from PIL import Image
 
 from frerec.errors import InputError
+from frerec.io.formats import InputFile
 from frerec.io.intensity import NormalizeRanged, RestoreRanged
 from frerec.io.loader import LoadMedicalImage, LoadMedicalImaged
-from frerec.io.source import Source
-from frerec.io.stored import to_stored
+from frerec.io.writer import encoded_pixels
 from tests.io.dicom.objects import AXIAL, dicom_object, save, save_series
 
 NOISE = np.random.default_rng(8)
@@ -35,23 +35,25 @@ def test_meta_data_are_those_of_the_contract(tmp_path):
     assert image.meta["filename_or_obj"] == str(path)
     assert image.meta["spacing"].tolist() == [1.0, 1.0]
     source = image.meta["frerec"]["source"]
-    assert source["relative_path"] == "set/a.png"
-    assert source["format"] == "png"
-    assert len(source["sha256"]) == 64
-    assert all(isinstance(value, str) for value in source.values())
-    assert Source.from_meta(source).to_meta() == source
+    assert source.relative_path == "set/a.png"
+    assert source.kind == "png"
+    assert len(source.sha256) == 64
+    # only what was handed over open stays open
+    assert source.files[0].data is None
+    assert source.files[0].content() == path.read_bytes()
+    assert LoadMedicalImage()(InputFile.read(path)).meta["frerec"]["source"].files[0].data == path.read_bytes()
 
 
 def test_relative_path_is_the_bare_name_outside_the_root(tmp_path):
     path = picture(tmp_path / "set" / "a.png")
     for root in (None, tmp_path / "elsewhere"):
-        assert LoadMedicalImage(root)(path).meta["frerec"]["source"]["relative_path"] == "a.png"
+        assert LoadMedicalImage(root)(path).meta["frerec"]["source"].relative_path == "a.png"
 
 
 def test_sha256_of_a_file_is_that_of_its_bytes(tmp_path):
     path = picture(tmp_path / "a.png")
     expected = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert LoadMedicalImage()(path).meta["frerec"]["source"]["sha256"] == expected
+    assert LoadMedicalImage()(path).meta["frerec"]["source"].sha256 == expected
 
 
 def test_a_dicom_image_lies_where_its_header_says(tmp_path):
@@ -84,7 +86,7 @@ def test_meta_data_survive_the_dataloader_of_a_workflow(tmp_path):
     ):
         item = RestoreRanged("pred", reference_key="image")(item)
         frerec = item["pred"].meta["frerec"]
-        result = to_stored(item["pred"].numpy(), Source.from_meta(frerec["source"]), frerec["normalize"])[0]
+        result = encoded_pixels(item["pred"].numpy(), frerec["source"], frerec["applied"])[0]
         assert np.array_equal(result.array, values)
 
 
@@ -104,8 +106,8 @@ def test_what_is_no_file_is_refused(tmp_path, name):
 
 def test_the_processed_image_must_keep_its_size_and_be_finite(tmp_path):
     image = LoadMedicalImage()(picture(tmp_path / "a.png"))
-    source = Source.from_meta(image.meta["frerec"]["source"])
+    source = image.meta["frerec"]["source"]
     with pytest.raises(InputError, match=r"the processed image is \[1, 6, 7\], the original \[1, 6, 8\]"):
-        to_stored(image.numpy()[..., :-1], source)
+        encoded_pixels(image.numpy()[..., :-1], source)
     with pytest.raises(InputError, match="the processed image holds NaN"):
-        to_stored(image.numpy() * np.nan, source)
+        encoded_pixels(image.numpy() * np.nan, source)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frerec.errors import ConfigError, InputError
 from frerec.io.naming import output_kind, output_path, sidecar_path
-from frerec.io.source import Source
+from frerec.io.ranges import Ranges
+from frerec.io.records import Source
 
 
 def source(relative: str, kind: str = "png", path: str = "/data/in/x") -> Source:
-    return Source(path, relative, "0" * 64, kind)
+    ranges = Ranges(Path(path), np.arange(4, dtype=np.float32).reshape(1, 2, 2))
+    return Source(path, relative, "0" * 64, kind, (), (1, 2, 2), "|u1", ranges, None, (1.0, 1.0))
 
 
 @pytest.mark.parametrize("relative", ["../x.png", "a/../../x.png", "/etc/x.png", "", "a/b/../../../x"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from frerec.errors import ConfigError, InputError
-from frerec.io.provenance import Generator, Provenance, canonical_json, plain, split_settings, weights_checksum
+from frerec.errors import ConfigError
+from frerec.io.provenance import Generator, Provenance, canonical_json, plain
 
 WHOLE = Provenance(
     "a/b.png", "0" * 64, {"strength": 0.3, "seed": 1}, {"drawn": 4}, "f" * 64, True, Generator("ACME", "GAN", "2")
@@ -48,26 +47,9 @@ def test_the_sentence_is_ascii_and_names_everything() -> None:
     assert "weights_sha256=none" in replace(WHOLE, weights_sha256=None).sentence()
 
 
-def test_what_belongs_to_one_image_is_parted() -> None:
-    applied = {"seed": 3, "bands": None, "drawn": torch.tensor(5)}
-    assert split_settings(applied) == ({"seed": 3, "bands": None}, {"drawn": 5})
-    assert split_settings(json.dumps({"seed": 3, "drawn": 5})) == ({"seed": 3}, {"drawn": 5})
-    assert split_settings(None) == ({}, {})
-
-
 def test_values_left_by_batching_become_plain() -> None:
     mixed = {"a": torch.tensor(2.0), "b": np.float32(0.5), "c": [np.arange(2), Path("x")], 1: torch.ones(2)}
     assert plain(mixed) == {"a": 2.0, "b": 0.5, "c": [[0, 1], "x"], "1": [1.0, 1.0]}
-
-
-def test_weights_are_named_by_their_content(tmp_path: Path) -> None:
-    path = tmp_path / "model.pt"
-    for content in (b"one", b"three"):
-        path.write_bytes(content)
-        assert weights_checksum(path) == hashlib.sha256(content).hexdigest()
-    assert weights_checksum(None) is None and weights_checksum("") is None
-    with pytest.raises(InputError, match="weights_path"):
-        weights_checksum(tmp_path / "absent.pt")
 
 
 @pytest.mark.parametrize("text", ["", "x" * 65, "caf\u00e9", "a\\b", "a\nb", 5])

@@ -26,9 +26,9 @@ def picture(low: float, high: float, dtype: str = "<u2") -> np.ndarray:
 
 
 def chosen(path: Path, rule: str = "auto") -> tuple[str, float, float]:
-    note = NormalizeRange(rule)(LOAD(path)).meta["frerec"]["normalize"]
-    assert note["why"]
-    return note["rule"], note["lower"], note["upper"]
+    note = NormalizeRange(rule)(LOAD(path)).meta["frerec"]["applied"].normalize
+    assert note.why
+    return note.rule, note.lower, note.upper
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,16 @@ from PIL import Image
 
 from frerec.errors import ConfigError, InputError
 from frerec.io.loader import LoadMedicalImage
-from frerec.io.writer import SaveRecalibrated, SaveRecalibratedd
+from frerec.io.provenance import run_settings
+from frerec.io.ranges import IntensityRange
+from frerec.io.records import note
+from frerec.io.writer import SaveRecalibrated, SaveRecalibratedd, Written
 
 Run = Callable[..., dict[str, Any]]
 
 
-def report(item: dict[str, Any]) -> dict[str, Any]:
-    return item["image"].meta["frerec"]["written"]
+def report(item: dict[str, Any]) -> Written:
+    return item["saved"][-1]
 
 
 def png(path: Path, array: np.ndarray) -> Path:
@@ -42,24 +45,25 @@ def picture(tmp_path: Path) -> Path:
 def test_the_tree_is_mirrored_and_the_report_is_true(tmp_path: Path, picture: Path, recalibrate: Run) -> None:
     item = recalibrate(picture, tmp_path / "in", tmp_path / "out", change=0.01)
     written = report(item)
-    assert item["saved"] == [str(tmp_path / "out" / "a" / "b.png"), str(tmp_path / "out" / "a" / "b.png.json")]
-    assert [file["path"] for file in written["files"]] == item["saved"]
-    for file in written["files"]:
-        assert hashlib.sha256(Path(file["path"]).read_bytes()).hexdigest() == file["sha256"]
+    expected = [str(tmp_path / "out" / "a" / "b.png"), str(tmp_path / "out" / "a" / "b.png.json")]
+    assert [path for path, _ in written.files] == expected
+    for path, sha256 in written.files:
+        assert hashlib.sha256(Path(path).read_bytes()).hexdigest() == sha256
     sidecar = json.loads((tmp_path / "out" / "a" / "b.png.json").read_text())
     assert sidecar["source"] == {"name": "a/b.png", "sha256": hashlib.sha256(picture.read_bytes()).hexdigest()}
-    assert sidecar["sha256"] == written["files"][0]["sha256"]
+    assert sidecar["sha256"] == written.files[0][1]
     assert str(tmp_path) not in json.dumps(sidecar)
 
 
 def test_what_shr_applied_and_the_weights_are_recorded(tmp_path: Path, picture: Path) -> None:
     weights = tmp_path / "model.pt"
     weights.write_bytes(b"weights")
+    settings = run_settings({"weights": str(weights)}, impose=True, synthetic="auto")
     image = LoadMedicalImage(tmp_path / "in")(picture)
-    image.meta["frerec"]["shr"] = {"applied": json.dumps({"strength": 0.3, "top_k": 5, "seed": 1, "drawn": 17})}
-    image.meta["frerec"]["normalize"] = {"lower": torch.tensor(0.0), "upper": torch.tensor(255.0)}
-    written = SaveRecalibrated(str(tmp_path / "out"), str(weights), settings={"impose": True})(image)
-    record = written["provenance"]
+    shr = {"strength": 0.3, "top_k": 5, "seed": 1, "drawn": 17}
+    note(image, shr=shr, normalize=IntensityRange(0.0, 255.0, "stored", ""))
+    written = SaveRecalibrated(str(tmp_path / "out"), settings=settings)(image)
+    record = written.provenance
     assert record["settings"] == {"strength": 0.3, "top_k": 5, "seed": 1, "impose": True}
     assert record["sample"] == {"drawn": 17, "normalize": {"lower": 0.0, "upper": 255.0}}
     assert record["weights_sha256"] == hashlib.sha256(b"weights").hexdigest()
@@ -86,9 +90,9 @@ def test_values_are_clipped_and_counted_never_wrapped(tmp_path: Path, recalibrat
     item = recalibrate(path, tmp_path / "in", tmp_path / "out", change=lambda image: image + shift)
     out = np.asarray(Image.open(tmp_path / "out" / "p.png"))
     assert out.tolist() == [[0, 10, 255], [255, 128, 0]]
-    assert report(item)["likeness"]["clipped"] == pytest.approx(4 / 6, abs=1e-6)
+    assert report(item).likeness["clipped"] == pytest.approx(4 / 6, abs=1e-6)
     told = "it has little to do with its input: 67% of its values were cut off (limit 1%)"
-    assert report(item)["warnings"] == [told]
+    assert report(item).warnings == (told,)
 
 
 def test_jpeg_and_bmp_become_png(tmp_path: Path, recalibrate: Run) -> None:
@@ -96,9 +100,9 @@ def test_jpeg_and_bmp_become_png(tmp_path: Path, recalibrate: Run) -> None:
     for name in ("photo.jpg", "scan.bmp"):
         png(tmp_path / "in" / name, values)
         item = recalibrate(tmp_path / "in" / name, tmp_path / "in", tmp_path / "out")
-        assert Path(item["saved"][0]).suffix == ".png"
+        assert Path(report(item).files[0][0]).suffix == ".png"
         expected = np.asarray(Image.open(tmp_path / "in" / name))
-        assert np.array_equal(np.asarray(Image.open(item["saved"][0])), expected)
+        assert np.array_equal(np.asarray(Image.open(report(item).files[0][0])), expected)
 
 
 def test_a_prediction_without_metadata_is_written_like_its_reference(tmp_path: Path, picture: Path) -> None:
@@ -114,13 +118,12 @@ def test_batched_and_decollated_images_can_be_written(tmp_path: Path, recalibrat
     load = LoadMedicalImage(tmp_path / "in")
     items = [{"image": load(path)} for path in paths]
     for index, item in enumerate(items):
-        item["image"].meta["frerec"]["shr"] = {"applied": json.dumps({"seed": 0, "drawn": index})}
-        item["image"].meta["frerec"]["normalize"] = {"lower": 0.0, "upper": 255.0}
+        note(item["image"], shr={"seed": 0, "drawn": index}, normalize=IntensityRange(0.0, 255.0, "stored", ""))
     batch = list_data_collate(items)
     batch["pred"] = batch["image"].as_tensor() + 1
     save = SaveRecalibratedd("pred", str(tmp_path / "out"))
     written = [report(save(item)) for item in decollate_batch(batch)]
-    assert [record["provenance"]["sample"]["drawn"] for record in written] == [0, 1]
+    assert [record.provenance["sample"]["drawn"] for record in written] == [0, 1]
     for path in paths:
         expected = np.minimum(np.asarray(Image.open(path)).astype(int) + 1, 255)
         assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / path.name)), expected)
@@ -171,11 +174,11 @@ def test_an_image_that_says_it_is_synthetic_stays_so(
     marked = declared or setting is True
     out = pydicom.dcmread(tmp_path / "out" / "x.dcm")
     assert (0x0008001C in out) is marked
-    assert report(item)["synthetic"] is marked
+    assert report(item).synthetic is marked
     kinds = [entry.PurposeOfReferenceCodeSequence[0].CodeValue for entry in out.ContributingEquipmentSequence]
     assert kinds == (["109100", "109102"] if marked else ["109102"])
     contradicted = declared and setting is False
-    assert any("synthetic=false" in line for line in report(item)["warnings"]) is contradicted
+    assert any("synthetic=false" in line for line in report(item).warnings) is contradicted
 
 
 def test_arguments_are_checked() -> None:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from frerec.rhm.network import FreRecNet
+from frerec.rhm.flow import RestorationFlow
 from frerec.shr.bank.reference import ReferenceBank
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,9 +35,9 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     ReferenceBank.build(images, root / "bank.safetensors", spatial_dims=2)
     generator_state = torch.get_rng_state()
     torch.manual_seed(0)
-    network = FreRecNet(preset="compact")
+    network = RestorationFlow(profile=ReferenceBank.open(root / "bank.safetensors").mean_profile)
     # untrained, it would return its input and hide every difference
-    torch.nn.init.normal_(network.output.conv.weight, std=0.01)
+    torch.nn.init.normal_(network.velocity.output.weight, std=0.02)
     torch.set_rng_state(generator_state)
     torch.save(network.state_dict(), root / "model.pt")
     return {"bank_path": str(root / "bank.safetensors"), "weights_path": str(root / "model.pt"), "top_k": 8}

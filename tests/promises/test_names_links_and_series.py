@@ -14,7 +14,7 @@ import pydicom
 import pytest
 from PIL import Image
 
-from frerec.text import text_to_name
+from frerec.files import text_to_name
 from tests.io.dicom.objects import AXIAL, CT, dicom_object, save
 
 PASS_THROUGH = ("--strength", "0", "--use_network", "False")

@@ -9,23 +9,22 @@ from PIL import Image
 
 from frerec.io.intensity import NormalizeRange, RestoreRange
 from frerec.io.loader import LoadMedicalImage
-from frerec.io.source import Source
-from frerec.io.stored import to_stored
+from frerec.io.writer import encoded_pixels
 
 
 def passed_through(path):
     normalized = NormalizeRange()(LoadMedicalImage()(path))
     frerec = normalized.meta["frerec"]
     restored = RestoreRange()(normalized.as_tensor(), normalized)
-    return to_stored(restored.numpy(), Source.from_meta(frerec["source"]), frerec["normalize"])
+    return encoded_pixels(restored.numpy(), frerec["source"], frerec["applied"])
 
 
 def test_a_series_slice_by_slice(shared_data):
     stored = passed_through(shared_data / "dicom" / "example-dicom-structural" / "dicoms")
     assert len(stored) == 40
-    assert len({pixels.path for pixels in stored}) == 40
+    assert len({pixels.original.path for pixels in stored}) == 40
     for pixels in stored:
-        assert np.array_equal(pixels.array, pydicom.dcmread(pixels.path).pixel_array), pixels.path
+        assert np.array_equal(pixels.array, pydicom.dcmread(pixels.original.path).pixel_array), pixels.original.path
 
 
 @pytest.mark.parametrize("name", ["chest_xray", "brain_mri", "fundus"])

@@ -34,8 +34,8 @@ def replacement(volume: torch.Tensor) -> StatisticalHighFrequencyReplacement:
 
 def recalibrated(replacement: StatisticalHighFrequencyReplacement, image: torch.Tensor) -> torch.Tensor:
     replaced = replacement(image)
-    drawn = replaced.meta["frerec"]["shr"]
-    return ImposeProfile(MASK_RATIO)(replaced.as_tensor(), drawn["profile"], drawn["spacing"])
+    drawn = replaced.meta["frerec"]["applied"]
+    return ImposeProfile(MASK_RATIO)(replaced.as_tensor(), drawn.profile, drawn.spacing)
 
 
 def test_one_draw_for_all_slices(volume: torch.Tensor, replacement: StatisticalHighFrequencyReplacement) -> None:

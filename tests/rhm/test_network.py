@@ -34,7 +34,7 @@ def test_untrained_it_returns_its_input_exactly(shape: tuple[int, ...], stem_str
     assert torch.equal(net(x), x)
 
 
-@pytest.mark.parametrize("preset", ["compact", "paper"])
+@pytest.mark.parametrize("preset", ["small", "paper"])
 def test_presets_are_built_as_documented(preset: str) -> None:
     net = FreRecNet(preset=preset)
     blocks = [len(level) for level in net.encoders] + [len(net.bottom)]  # type: ignore[arg-type]

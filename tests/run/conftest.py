@@ -13,12 +13,14 @@ from monai.data import DataLoader, MetaTensor
 from PIL import Image
 
 from frerec.errors import InputError
-from frerec.files import atomic_write
+from frerec.files import atomic_write, file_sha256
+from frerec.io.provenance import run_settings
+from frerec.io.records import note
+from frerec.io.writer import Written
 from frerec.run.evaluator import FolderEvaluator
 from frerec.run.folder import FolderDataset, keep_as_list
 from frerec.run.handlers import ManifestHandler, RunReport
 from frerec.run.manifest import Manifest
-from frerec.run.settings import run_settings
 
 
 def make_folder(folder: Path, count: int = 6, sizes: tuple[tuple[int, int], ...] = ((16, 16), (12, 20))) -> Path:
@@ -37,8 +39,9 @@ def load(data: dict[str, Any]) -> dict[str, Any]:
         array = np.asarray(Image.open(path).convert("L"), dtype=np.float32) / 255
     except OSError as error:
         raise InputError(path, "not a readable picture", "Replace it") from error
-    meta = {"frerec": {"shr": {"applied": {"index": torch.tensor(int(array.sum()) % 7)}}}}
-    return {**data, "image": MetaTensor(torch.from_numpy(array)[None], meta=meta)}
+    image = MetaTensor(torch.from_numpy(array)[None])
+    note(image, shr={"index": int(array.sum()) % 7})
+    return {**data, "image": image}
 
 
 class Save:
@@ -51,7 +54,7 @@ class Save:
         target = self.output_dir / data["relative_path"]
         with atomic_write(target) as stream:
             Image.fromarray((data["pred"][0].numpy() * 255).round().astype(np.uint8)).save(stream, "PNG")
-        return {**data, "saved": [target]}
+        return {**data, "saved": [Written(((str(target), file_sha256(target)),))]}
 
 
 class Invert(torch.nn.Module):

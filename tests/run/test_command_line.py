@@ -63,7 +63,7 @@ def nested(tmp_path: Path, *words: str) -> list[str]:
     config.write_text(
         '{"strength": 0.3, "amp": false, "dataset_dir": null, "steps": [{"keys": "image"}],'
         ' "displayable_configs": {"strength": "@strength", "result_dtype": "float32"},'
-        ' "network_def": {"_target_": "frerec.rhm.network.FreRecNet", "preset": "compact"},'
+        ' "network_def": {"_target_": "frerec.rhm.network.FreRecNet", "preset": "small"},'
         ' "loader": {"_target_": "DataLoader"}}'
     )
     return ["/somewhere/monai/bundle/__main__.py", "run", "--config_file", str(config), *words]

@@ -4,7 +4,7 @@ import pytest
 from ignite.engine import Engine
 
 from frerec.errors import ConfigError, FreRecError
-from frerec.run.finite import RequireFiniteLoss
+from frerec.run.handlers import RequireFiniteLoss
 
 
 def test_training_stops_at_the_first_loss_that_is_no_number() -> None:

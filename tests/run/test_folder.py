@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from frerec.errors import InputError
+from frerec.io.listing import FolderItem
 from frerec.io.loader import LoadMedicalImaged
-from frerec.io.source import Source
 from frerec.run.folder import FolderDataset, LoadedItem, keep_as_list
-from frerec.run.items import FolderItem
 from frerec.run.manifest import Manifest
 from frerec.run.outcome import Outcome
 from tests.io.dicom.objects import save_series
@@ -46,9 +45,9 @@ def test_an_unexpected_error_is_a_failure_of_that_item(tmp_path: Path, plain: Si
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, plain: SimpleNamespace) -> None:
-    outcome = FolderDataset([FolderItem("gone.png", (str(tmp_path / "gone.png"),))], plain.load)[0].outcome
-    assert (outcome.status, outcome.sha256) == ("failed", None)
-    assert "No such file" in outcome.reason
+    outcome = FolderDataset([FolderItem("gone.png", (tmp_path / "gone.png",))], plain.load)[0].outcome
+    assert (outcome.status, outcome.sha256) == ("skipped", None)
+    assert "no such file" in outcome.reason
 
 
 def test_shards_partition_the_folder(tmp_path: Path, plain: SimpleNamespace) -> None:
@@ -65,7 +64,9 @@ def test_shards_partition_the_folder(tmp_path: Path, plain: SimpleNamespace) -> 
 
 def test_the_outcome_of_a_series_names_its_files_and_what_is_known_of_them() -> None:
     names = ("scan/1.dcm", "scan/2.dcm")
-    item = FolderItem("scan", ("/data/scan/1.dcm", "/data/scan/2.dcm"), names=names, warnings=("it is 4-D",))
+    item = FolderItem(
+        "scan", (Path("/data/scan/1.dcm"), Path("/data/scan/2.dcm")), names=names, warnings=("it is 4-D",)
+    )
     outcome = LoadedItem(item, "abc").fail(InputError("scan", "2.dcm: the file is empty", "Fetch it again"))
     assert outcome == Outcome(
         "scan", "skipped", "abc", reason="2.dcm: the file is empty", remedy="Fetch it again", files=list(names),
@@ -80,7 +81,7 @@ def test_a_missing_folder_is_told(plain: SimpleNamespace) -> None:
 
 
 def test_keep_as_list() -> None:
-    items = (LoadedItem(FolderItem("a", ("/a",))), LoadedItem(FolderItem("b", ("/b",))))
+    items = (LoadedItem(FolderItem("a", (Path("/a"),))), LoadedItem(FolderItem("b", (Path("/b"),))))
     assert keep_as_list(items) == list(items)
 
 
@@ -105,5 +106,5 @@ def test_each_series_of_a_flat_folder_is_loaded_by_its_own_files_in_every_shard(
     assert found["0012"].item.names == ("0012", "0022", "0032")
     for first, expected in (("0011", volumes["1.2.1"][[0, 1, 3]]), ("0012", volumes["1.2.22"])):
         assert np.array_equal(found[first].data["image"][0].numpy(), np.moveaxis(expected, 0, -1))
-    source = Source.from_meta(found["0011"].data["image"].meta["frerec"]["source"])
+    source = found["0011"].data["image"].meta["frerec"]["source"]
     assert "6.000 mm" in source.warnings[0]

@@ -14,8 +14,7 @@ from PIL import Image
 
 from frerec.errors import ConfigError
 from frerec.io.loader import LoadMedicalImage
-from frerec.io.marks import declared_origin
-from frerec.io.source import Source
+from frerec.io.origin import declared_origin
 from frerec.run.generated import GeneratedSet
 
 
@@ -58,7 +57,7 @@ def test_every_picture_says_that_it_is_synthetic(tmp_path: Path, weights: Path) 
     with Image.open(picture) as image:
         records = [json.loads(t) for t in image.info.values() if isinstance(t, str) and t.startswith("{")]
     assert [record["synthetic"] for record in records] == [True]
-    source = Source.from_meta(LoadMedicalImage()(picture).meta["frerec"]["source"])
+    source = LoadMedicalImage()(picture).meta["frerec"]["source"]
     synthetic, generator = declared_origin(source)
     assert synthetic
     assert generator is not None

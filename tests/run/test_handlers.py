@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -67,11 +68,12 @@ def test_a_terminal_sees_a_bar(tmp_path: Path, plain: SimpleNamespace) -> None:
 
 
 def test_warnings_are_counted(tmp_path: Path, plain: SimpleNamespace) -> None:
-    def load(data: dict) -> dict:
-        data = plain.load(data)
-        data["image"].meta["frerec"]["written"] = {"warnings": ["values were clipped"]}
-        return data
+    class Save(plain.Save):
+        def __call__(self, data: dict) -> dict:
+            data = super().__call__(data)
+            return {**data, "saved": [replace(data["saved"][0], warnings=("values were clipped",))]}
 
-    report, manifest = plain.run(plain.make_folder(tmp_path / "in", count=2), tmp_path / "out", transform=load)
+    folder = plain.make_folder(tmp_path / "in", count=2)
+    report, manifest = plain.run(folder, tmp_path / "out", saver=Save(tmp_path / "out"))
     assert "2 done (2 with a warning)" in report.summary()
     assert manifest.previous()["image_00.png"]["warnings"] == ["values were clipped"]

@@ -32,7 +32,7 @@ def test_every_arm_runs_from_the_config(
     made = Path(pictures("made", 8)[0]["image"]).parents[1]
     ReferenceBank.build([picture_loader(row)["image"] for row in real[:16]], tmp_path / "bank.safetensors")
     torch.manual_seed(0)
-    network = FreRecNet(preset="compact")
+    network = FreRecNet(preset="small")
     # Untrained, the network returns its input; this makes it one that changes images.
     with torch.no_grad():
         for parameter in network.parameters():

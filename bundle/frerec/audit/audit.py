@@ -222,7 +222,7 @@ def _common_rings(dataset: AuditDataset, most: int = 256) -> int:
             if item["group"] != group:
                 continue
             try:
-                rings = min(rings, default_rings(dataset.load(item["image"])[0].shape[1:]))
+                rings = min(rings, default_rings(dataset.load(item["image"], item.get("files", ()))[0].shape[1:]))
             except UNREADABLE:
                 continue  # the run reports it
             break

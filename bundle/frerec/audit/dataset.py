@@ -10,6 +10,7 @@ from monai.data import Dataset
 from torch.nn.functional import interpolate
 
 from frerec.errors import ConfigError, FreRecError, InputError
+from frerec.io.records import applied_to
 
 #: What reading a broken or foreign file may raise; MONAI wraps whatever a transform raises in RuntimeError.
 UNREADABLE = (FreRecError, OSError, ValueError, RuntimeError)
@@ -37,8 +38,8 @@ class AuditDataset(Dataset):
 
     Args:
         data: items of :func:`frerec.audit.groups.audit_items`.
-        transform: dictionary transform over the key ``image`` that loads a file and normalises it, leaving
-            ``meta["frerec"]["normalize"]`` with ``lower`` and ``upper``.
+        transform: dictionary transform over the key ``image`` that loads a file and normalises it, leaving the range
+            in its record (:class:`frerec.io.records.Applied`).
         channels: number of channels every image has.
         spatial_dims: 2 or 3.
     """
@@ -56,11 +57,12 @@ class AuditDataset(Dataset):
         self.channels = channels
         self.spatial_dims = spatial_dims
 
-    def load(self, path: str) -> tuple[torch.Tensor, tuple[float, float]]:
+    def load(self, path: str, files: Sequence[str] = ()) -> tuple[torch.Tensor, tuple[float, float]]:
         """Load one file.
 
         Args:
             path: the file.
+            files: all files, for a series.
 
         Returns:
             The image as float32 tensor (C, *spatial) on a nominal [0, 1] range, and the (lower, upper) physical
@@ -69,8 +71,8 @@ class AuditDataset(Dataset):
         Raises:
             InputError: the file holds no image of the expected kind.
         """
-        loaded = self.transform({"image": path})["image"]
-        info = getattr(loaded, "meta", {}).get("frerec", {}).get("normalize", {})
+        loaded = self.transform({"image": list(files) if len(files) > 1 else path})["image"]
+        bounds = applied_to(loaded).normalize
         image = torch.as_tensor(loaded).detach().as_subclass(torch.Tensor).float()
         if image.ndim == self.spatial_dims + 2 and image.shape[-1] == 1:
             image = image.squeeze(-1)
@@ -82,7 +84,7 @@ class AuditDataset(Dataset):
             )
         if not torch.isfinite(image).all():
             raise InputError(path, "it holds values that are not finite", "Repair the file or take it out")
-        return image, (float(info.get("lower", 0.0)), float(info.get("upper", 1.0)))
+        return image, ((0.0, 1.0) if bounds is None else (bounds.lower, bounds.upper))
 
     def read(self, item: dict[str, Any]) -> dict[str, Any]:
         """Load an item and, where it was made from another image, that one.
@@ -94,10 +96,10 @@ class AuditDataset(Dataset):
         Raises:
             InputError: a file cannot be used, or an image has another size than its input.
         """
-        pixels, (lower, upper) = self.load(item["image"])
+        pixels, (lower, upper) = self.load(item["image"], item.get("files", ()))
         if item.get("reference") is None:
             return {**item, "pixels": pixels}
-        reference, (low, high) = self.load(item["reference"])
+        reference, (low, high) = self.load(item["reference"], item.get("reference_files", ()))
         if reference.shape != pixels.shape:
             raise InputError(
                 item["image"],

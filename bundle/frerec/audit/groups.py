@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from frerec.errors import ConfigError, InputError
-from frerec.text import name_to_text
+from frerec.files import name_to_text
 
 #: Groups of an audit, in the order they are read.
 GROUPS = ("real", "synthetic", "recalibrated", "recalibrated_real", "shr", "training")
@@ -76,11 +76,13 @@ def _rows(lister: Lister, group: str, folder: Folder, **where: Any) -> list[dict
     root = folder if folder else Path(where["datalist"]).parent
     rows = []
     for row in lister(folder or None, **where):
+        files = [row["image"]] if isinstance(row["image"], str) else list(row["image"])
         rows.append(
             {
-                "image": row["image"],
+                "image": files[0],
+                "files": files,
                 "group": group,
-                "name": relative_name(row["image"], root),
+                "name": relative_name(files[0], root),
                 "label": row.get("label") or None,
                 "patient": row.get("patient") or None,
             }
@@ -123,8 +125,9 @@ def audit_items(
             none in the datalist is no error.
 
     Returns:
-        A list of ``{"image", "group", "name", "label", "patient", "reference"}``; ``reference`` is the path of the
-        input a derived image was made from, else None. Derived images without an input in the audit are left out.
+        A list of ``{"image", "files", "group", "name", "label", "patient", "reference"}``; ``image`` is the path, of a
+        series that of its first file; ``reference`` is that of the input a derived image was made from, else None.
+        Derived images without an input in the audit are left out.
 
     Raises:
         ConfigError: no synthetic folder is given.
@@ -166,5 +169,5 @@ def audit_items(
             elif row["name"] in pairs:
                 partner = source[pairs[row["name"]]]
                 inherited = {key: partner[key] for key in ("name", "label", "patient")}
-                items.append({**row, **inherited, "reference": partner["image"]})
+                items.append({**row, **inherited, "reference": partner["image"], "reference_files": partner["files"]})
     return items

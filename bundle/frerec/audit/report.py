@@ -14,9 +14,8 @@ import torch
 
 import frerec
 from frerec.audit import figures
-from frerec.files import atomic_write
+from frerec.files import atomic_write, printable
 from frerec.report.html import card, cards, image_tag, note, page, section, table
-from frerec.text import printable
 
 GROUP_LABELS = {
     "real": "real",

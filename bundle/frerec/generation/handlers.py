@@ -1,4 +1,4 @@
-"""An ignite handler of the generator's training."""
+"""Ignite handlers of the generator's training."""
 
 from __future__ import annotations
 
@@ -27,3 +27,14 @@ class ResumeEpoch:
         """Set epoch and iteration."""
         engine.state.epoch = self.schedule.last_epoch
         engine.state.iteration = self.schedule.last_epoch * (engine.state.epoch_length or 0)
+
+
+def print_losses(engine: Engine) -> None:
+    """Print the losses of an ``AdversarialTrainer``'s last step; an ``epoch_print_logger`` of MONAI's ``StatsHandler``.
+
+    Args:
+        engine: the trainer.
+    """
+    keys = ("reconstruction_loss", "generator_loss", "discriminator_loss")
+    losses = {key: round(float(engine.state.output[key].detach()), 5) for key in keys}  # type: ignore[index]
+    print("autoencoder epoch", engine.state.epoch, "of", engine.state.max_epochs, losses, flush=True)

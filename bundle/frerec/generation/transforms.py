@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 from monai.config import KeysCollection
-from monai.transforms import MapTransform
+from monai.transforms import MapTransform, Resized, SelectItemsd, ToTensord, Transform
 
 from frerec.errors import ConfigError
 from frerec.generation.autoencoder import LatentAutoencoder
+from frerec.io.intensity import NormalizeRanged
+from frerec.io.loader import LoadMedicalImaged
 
 
 class LabelToIndexd(MapTransform):
@@ -71,3 +73,25 @@ class EncodeLatentd(MapTransform):
             with torch.no_grad():
                 result[self.output_key] = self.autoencoder.eval().encode(image[None])[0].cpu()
         return result
+
+
+def training_transforms(class_names: Sequence[str], channels: int, image_size: Sequence[int]) -> list[Transform]:
+    """How the rows of a datalist become the training images of a generator.
+
+    Args:
+        class_names: the classes in the order of their indices.
+        channels: channels of an image.
+        image_size: height and width images are resized to.
+
+    Returns:
+        Transforms of ``{"image": path, "label": name}``, which end in a plain tensor (C, H, W) float32 in [0, 1] and
+        the index of its class.
+    """
+    return [
+        LoadMedicalImaged("image", channels=channels),
+        NormalizeRanged("image"),
+        Resized("image", spatial_size=image_size, anti_aliasing=True),
+        LabelToIndexd("label", class_names),
+        SelectItemsd(["image", "label"]),
+        ToTensord("image", track_meta=False),
+    ]

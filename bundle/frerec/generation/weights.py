@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from frerec.errors import InputError
+from frerec.files import atomic_write
 
 
 def load_generator_weights(generator: nn.Module, path: str | PathLike[str]) -> nn.Module:
@@ -37,3 +38,15 @@ def load_generator_weights(generator: nn.Module, path: str | PathLike[str]) -> n
             "Check the path, generator_type, image_size, channels and class_names",
         ) from error
     return generator.eval()
+
+
+def save_generator_weights(generator: nn.Module, path: str | PathLike[str]) -> None:
+    """Save a generator's weights in half precision, as :func:`load_generator_weights` reads them.
+
+    Args:
+        generator: a trained generator.
+        path: the file; it appears whole or not at all.
+    """
+    state = generator.state_dict()
+    with atomic_write(path) as stream:
+        torch.save({key: value.half() if value.is_floating_point() else value for key, value in state.items()}, stream)

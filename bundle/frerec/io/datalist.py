@@ -6,43 +6,14 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from frerec.errors import ConfigError, InputError
-from frerec.io.listing import absolute, find_files
-
-PICTURE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
-IMAGE_SUFFIXES = (*PICTURE_SUFFIXES, ".nii", ".nii.gz", ".dcm")
-
-
-def list_images(folder: str | PathLike[str], suffixes: Iterable[str] = IMAGE_SUFFIXES) -> list[dict[str, Any]]:
-    """List the image files below a folder, sorted by relative path.
-
-    Args:
-        folder: searched with its subfolders and links (:func:`frerec.io.listing.find_files`).
-        suffixes: endings that count, in lower case.
-
-    Returns:
-        A list of ``{"image": absolute path, "label": name of the first subfolder or None}``.
-
-    Raises:
-        InputError: the folder does not exist or holds no such file.
-    """
-    root = absolute(folder)
-    if not root.is_dir():
-        raise InputError(folder, "no such folder", "Check the path")
-    endings = tuple(suffixes)
-    found = []
-    for path in (one.path for one in find_files(root)):
-        if path.name.lower().endswith(endings):
-            parts = path.relative_to(root).parts
-            found.append({"image": str(path), "label": parts[0] if len(parts) > 1 else None})
-    if not found:
-        raise InputError(root, f"no image in it ({', '.join(endings)})", "Point to a folder that holds images")
-    return found
+from frerec.files import absolute
+from frerec.io.formats import SUPPORTED
+from frerec.io.listing import find_items, images_of
 
 
 def read_datalist(
@@ -113,29 +84,57 @@ def _rows(path: Path) -> list[Any]:
 
 
 def find_images(
-    folder: str | PathLike[str] | None, datalist: str | PathLike[str] | None = None, split: str | None = None
+    folder: str | PathLike[str] | None,
+    datalist: str | PathLike[str] | None = None,
+    split: str | None = None,
+    group_series: bool = False,
 ) -> list[dict[str, Any]]:
     """Images of a datalist where one is given, otherwise those below ``folder``.
 
     Args:
-        folder: folder of images, or the root of the datalist's relative paths.
+        folder: folder of images, listed by `frerec.io.listing`; or the root of the datalist's relative paths.
         datalist: CSV or JSON file; None or empty to list the folder.
         split: as in :func:`read_datalist`; ignored without a datalist.
+        group_series: without a datalist, take the files of a DICOM series as one volume; False takes each by itself.
 
     Returns:
-        As :func:`read_datalist` or :func:`list_images`.
+        With a datalist as :func:`read_datalist`; else, sorted by path, a list of ``{"image": absolute path, or the list
+        of those of a series, "label": name of the first subfolder or None}``.
 
     Raises:
         ConfigError: neither is given.
+        InputError: the folder does not exist or holds no image.
     """
     if datalist:
         return read_datalist(datalist, folder, split)
     if not folder:
         raise ConfigError("real_dir", folder, "neither a folder nor a datalist is given", "Set one of them")
-    return list_images(folder)
+    found = []
+    for item in images_of(find_items(folder, group_series=group_series)):
+        files = [str(path) for path in item.files]
+        parts = (item.names or (item.path,))[0].split("/")
+        found.append({"image": files if item.names else files[0], "label": parts[0] if len(parts) > 1 else None})
+    if not found:
+        raise InputError(folder, "no image in it", f"Point to a folder that holds images: {SUPPORTED}")
+    return found
 
 
-def label_names(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """Sorted names of the classes in a datalist; empty where a row has no label."""
-    labels = [row.get("label") for row in rows]
-    return [] if any(label in (None, "") for label in labels) else sorted({str(label) for label in labels})
+def files_below(datalist: str | PathLike[str], root: str | PathLike[str]) -> list[Path]:
+    """The files of a datalist by their names below a folder.
+
+    Args:
+        datalist: CSV or JSON file; its relative paths start at ``root``.
+        root: the folder. It may have several names; what counts is the one given here.
+
+    Raises:
+        InputError: the datalist cannot be read or names a file outside the folder.
+    """
+    root, paths = absolute(root), []
+    for row in read_datalist(datalist, root):
+        path = Path(row["image"])
+        bases = ((path, root), (path, root.resolve()), (path.resolve(), root.resolve()))
+        inside = next((name.relative_to(base) for name, base in bases if name.is_relative_to(base)), None)
+        if inside is None:
+            raise InputError(path, f"named in {datalist} but outside {root}", "Set dataset_dir to its folder")
+        paths.append(root / inside)
+    return paths

@@ -1,15 +1,31 @@
-"""Which kind of file a path is, told by its first bytes and never by its name alone."""
+"""An input file, opened once: its content, and which kind it is, told by its first bytes and never by its name."""
 
 from __future__ import annotations
 
 import gzip
+import hashlib
+import os
+import stat
 import zlib
+from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from frerec.errors import InputError
-from frerec.io.listing import problem_of
 
+#: Why a path cannot be taken as a file, and what the user can do: two sentences without a full stop.
+Problem = tuple[str, str]
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
 _HEAD = 540  # the longest header looked at: NIfTI-2
+_PIECE = 1 << 20
 
 _PICTURES = (
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -36,23 +52,128 @@ _KNOWN_OTHERS = (
 SUPPORTED = "DICOM, NIfTI (.nii, .nii.gz), PNG, TIFF, JPEG and BMP are read"
 
 
-def detect_format(path: Path) -> str:
+@dataclass(frozen=True)
+class InputFile(os.PathLike[str]):
+    """A file as it was when it was opened; takes the place of its path.
+
+    Args:
+        path: absolute; named in errors.
+        sha256: hexadecimal checksum.
+        kind: as from `detect_format`; empty for a file that is no image.
+        data: its bytes; None once they were let go, and for a file that is no image.
+        problem: why it is no image.
+    """
+
+    path: Path
+    sha256: str
+    kind: str = ""
+    data: bytes | None = field(default=None, repr=False)
+    problem: InputError | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> InputFile:
+        """Open a file, once, and read it. What is no image is read in pieces and not kept.
+
+        Raises:
+            InputError: there is no file, or it cannot be read.
+        """
+        with opened(path) as stream:
+            digest, kind, problem = hashlib.sha256(), "", None
+            pieces: list[bytes] = []
+            while piece := stream.read(_PIECE):
+                digest.update(piece)
+                if not pieces and problem is None:
+                    try:
+                        kind = detect_format(path, BytesIO(piece))
+                    except InputError as error:
+                        problem = error
+                if kind:
+                    pieces.append(piece)
+        if not pieces and problem is None:
+            problem = InputError(path, "the file is empty", "Fetch it again from where it came")
+        return cls(path, digest.hexdigest(), kind, b"".join(pieces) if kind else None, problem)
+
+    def content(self) -> bytes:
+        """The bytes; read anew where they were let go.
+
+        Raises:
+            InputError: it is no image, or has changed or gone since it was opened.
+        """
+        if self.problem is not None:
+            raise self.problem
+        if self.data is not None:
+            return self.data
+        try:
+            again = InputFile.read(self.path)
+        except InputError:
+            again = None
+        if again is None or again.sha256 != self.sha256 or again.data is None:
+            text = "the file has changed or gone since it was loaded"
+            raise InputError(self.path, text, "Run it again on a quiet folder")
+        return again.data
+
+    def stream(self) -> BytesIO:
+        """The bytes as an open file."""
+        return BytesIO(self.content())
+
+    def light(self) -> InputFile:
+        """The same without its bytes."""
+        return replace(self, data=None)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+def problem_of(path: Path) -> Problem | None:
+    """What keeps a path from being read as a file; None if it is one, or a link to one.
+
+    Args:
+        path: any path; it is not opened.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if path.is_symlink():
+            return "a link to nothing", "Fetch what it points to (dvc pull, git annex get), or remove it"
+        return "no such file", "Check the path"
+    except OSError as error:
+        return f"cannot be reached ({error.strerror})", "Check where it leads and the permissions there"
+    if stat.S_ISREG(mode):
+        return None
+    return f"no file but {_KINDS.get(stat.S_IFMT(mode), 'something else')}", "Leave it out, or name image files"
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open a file for reading.
+
+    Raises:
+        InputError: there is none, or it cannot be opened.
+    """
+    problem = problem_of(path)  # opening a named pipe would wait for somebody to write into it
+    if problem is not None:
+        raise InputError(path, *problem)
+    try:
+        return path.open("rb")
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(path, f"cannot be opened ({reason})", "Check the path and its permissions") from error
+
+
+def detect_format(path: Path, stream: BinaryIO) -> str:
     """Tell the format of a file from its content.
 
     Args:
-        path: an existing file.
+        path: named in errors.
+        stream: the open file, or its first bytes.
 
     Returns:
         ``dicom``, ``nifti``, ``png``, ``tiff``, ``jpeg`` or ``bmp``. ``dicom`` is also returned for a file without the
         DICOM prefix that starts with a plausible data element, as files from before 1993 and from some archives do.
 
     Raises:
-        InputError: the file cannot be opened, is empty, or is none of these.
+        InputError: the file is empty, or is none of these.
     """
-    problem = problem_of(path)  # opening a named pipe would wait for somebody to write into it
-    if problem is not None:
-        raise InputError(path, *problem)
-    head, packed = _read_head(path)
+    head, packed = _read_head(path, stream)
     if not head:
         raise InputError(path, "the file is empty", "Fetch it again from where it came")
     if _is_nifti(head):
@@ -92,13 +213,13 @@ def _content(head: bytes) -> str:
     return next((name for magic, name in _KNOWN_OTHERS if head.startswith(magic)), "no NIfTI image")
 
 
-def _read_head(path: Path) -> tuple[bytes, bool]:
+def _read_head(path: Path, stream: BinaryIO) -> tuple[bytes, bool]:
     """The first bytes of a file, unpacked where it is a gzip file, and whether it is."""
     try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD)
+        head = stream.read(_HEAD)
         if head.startswith(b"\x1f\x8b"):
-            with gzip.open(path, "rb") as packed:
+            stream.seek(0)
+            with gzip.GzipFile(fileobj=stream) as packed:
                 return packed.read(_HEAD), True
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(path, "the gzip compression is damaged", "Fetch the file again from where it came") from error

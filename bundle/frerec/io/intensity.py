@@ -11,28 +11,23 @@ storable range. Padding pixels never count.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from copy import copy
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
-from frerec.errors import ConfigError
-from frerec.io.ranges import ROBUST_PERCENTILES, RULES
-from frerec.io.source import Source
+from frerec.errors import ConfigError, InputError
+from frerec.io.ranges import RULES, IntensityRange, Ranges
+from frerec.io.records import applied_to, note, source_of
 
 
 class NormalizeRange(Transform):
-    """Map physical values to [0, 1] and note the range in ``meta["frerec"]["normalize"]``.
-
-    The note is ``{"lower": float, "upper": float, "rule": str, "why": str}``: which range was taken, and the reason.
-
-    What the file can store, on the new scale, stands in ``meta["frerec"]["storable"]``: 0 to 1 for a picture of 8 bits,
-    minus to plus infinity where no bound is known.
+    """Map physical values to [0, 1] and note the range, and on its scale what the file can store, in ``Applied``.
 
     Args:
         rule: one of `frerec.io.ranges.RULES`: ``auto``, a range by name, or ``measured`` (smallest to largest
@@ -60,51 +55,43 @@ class NormalizeRange(Transform):
             image: (C, *spatial), physical values.
 
         Returns:
-            The image as float32 MetaTensor, with its range in the meta data.
+            The image as float32 MetaTensor.
         """
         chosen = self.choose(image)
-        lower, upper = chosen["lower"], chosen["upper"]
-        values = (_wide(image) - lower) / (upper - lower)
-        result = _with_range(values, image, chosen)
-        meta = result.meta["frerec"]
-        details = Source.from_meta(meta["source"]).details if "source" in meta else {}
-        limits = details.get("limits") or details.get("range", {}).get("stored") or (-math.inf, math.inf)
-        low, high = ((float(end) - lower) / (upper - lower) for end in limits)
+        values = (_wide(image) - chosen.lower) / (chosen.upper - chosen.lower)
+        result = _like(values, image)
+        source = source_of(image)
+        limits = (source.limits if source is not None else None) or (-math.inf, math.inf)
+        low, high = ((end - chosen.lower) / (chosen.upper - chosen.lower) for end in limits)
         # Slices of a volume may have scales of their own: what is in the image can be stored, whatever one slice says.
-        meta["storable"] = {"lower": min(low, float(values.min())), "upper": max(high, float(values.max()))}
+        storable = min(low, float(values.min())), max(high, float(values.max()))
+        note(result, normalize=chosen, storable=storable)
         return result
 
-    def choose(self, image: torch.Tensor) -> dict[str, Any]:
+    def choose(self, image: torch.Tensor) -> IntensityRange:
         """The physical values that become 0 and 1, with the rule they follow and the reason for it.
 
         Args:
             image: loaded by ``LoadMedicalImage``; any other tensor is measured itself.
         """
         if self.lower is not None and self.upper is not None:
-            return _range((self.lower, self.upper), "given", "bounds given by the user")
-        meta = getattr(image, "meta", {}).get("frerec", {})
-        if "source" not in meta:
-            name = "measured" if self.rule == "measured" else "robust"
-            return _range(_measured(image, name), name, "an image without a file")
-        ranges = Source.from_meta(meta["source"]).details["range"]
-        if self.rule == "auto":
-            name, why = ranges["auto"], ranges["why"]
-        elif self.rule in ranges:
-            name, why = self.rule, "asked for"
-        else:
-            name, why = ranges["auto"], f"it has no range {self.rule}; {ranges['why']}"
-        return _range(ranges[name], name, why)
-
-
-def _range(ends: Sequence[float], rule: str, why: str) -> dict[str, Any]:
-    return {"lower": float(ends[0]), "upper": float(ends[1]), "rule": rule, "why": why}
+            return IntensityRange(float(self.lower), float(self.upper), "given", "bounds given by the user")
+        source = source_of(image)
+        if source is not None:
+            return source.ranges.choose(self.rule)
+        name = "measured" if self.rule == "measured" else "robust"
+        try:
+            ends = Ranges(Path(), _wide(image).numpy())[name]
+        except InputError as error:
+            raise ConfigError("rule", name, "the image is constant and has no range", "Leave it out") from error
+        return IntensityRange(*ends, name, "an image without a file")
 
 
 class RestoreRange(Transform):
     """Inverse of ``NormalizeRange``.
 
-    The map back is computed in double precision. What it cannot give back to the last bit of float32,
-    ``frerec.io.stored.to_stored`` recognises as unchanged.
+    The map back is computed in double precision. What it cannot give back to the last bit of float32, the writers
+    recognise as unchanged (``frerec.io.restoring.changed_voxels``).
     """
 
     def __call__(self, image: torch.Tensor, reference: torch.Tensor | None = None) -> MetaTensor:
@@ -119,12 +106,11 @@ class RestoreRange(Transform):
             ConfigError: neither was normalised by ``NormalizeRange``.
         """
         reference = image if reference is None else reference
-        bounds = getattr(reference, "meta", {}).get("frerec", {}).get("normalize")
+        bounds = applied_to(reference).normalize
         if bounds is None:
             remedy = "Apply NormalizeRanged to the reference image first"
             raise ConfigError("reference_key", None, "the image carries no normalised range", remedy)
-        lower, upper = float(bounds["lower"]), float(bounds["upper"])
-        return _with_range(_wide(image) * (upper - lower) + lower, reference, None)
+        return _like(_wide(image) * (bounds.upper - bounds.lower) + bounds.lower, reference)
 
 
 class NormalizeRanged(MapTransform):
@@ -148,6 +134,11 @@ class NormalizeRanged(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.normalize = NormalizeRange(rule, lower, upper)
+
+    def settings(self) -> dict[str, Any]:
+        """What it applies, for `frerec.io.provenance.run_settings`."""
+        given = self.normalize.lower, self.normalize.upper
+        return {"intensity_range": self.normalize.rule if given == (None, None) else list(given)}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Normalise the images under the keys; see ``NormalizeRange``."""
@@ -189,25 +180,9 @@ def _wide(image: torch.Tensor) -> torch.Tensor:
     return values.detach().to("cpu", torch.float64)
 
 
-def _measured(image: torch.Tensor, rule: str) -> tuple[float, float]:
-    values = _wide(image).numpy()
-    lower, upper = float(values.min()), float(values.max())
-    if rule != "measured":
-        low, high = (float(value) for value in np.percentile(values, ROBUST_PERCENTILES))
-        lower, upper = (low, high) if low < high else (lower, upper)
-    if not lower < upper:
-        raise ConfigError("rule", rule, f"the image is constant ({lower:g}) and has no range", "Leave it out")
-    return lower, upper
-
-
-def _with_range(values: torch.Tensor, like: torch.Tensor, bounds: dict[str, Any] | None) -> MetaTensor:
-    """A float32 MetaTensor on the device of ``like``, with its meta data and the given range (None keeps it)."""
+def _like(values: torch.Tensor, like: torch.Tensor) -> MetaTensor:
+    """A float32 MetaTensor on the device of ``like``, with its meta data."""
     values = values.to(torch.float32).to(like.device)
     if not isinstance(like, MetaTensor):
-        result = MetaTensor(values)
-    else:
-        # Dictionaries are copied level by level where they change, so that the input image keeps its own.
-        result = MetaTensor(values, meta=copy(like.meta), applied_operations=list(like.applied_operations))
-    if bounds is not None:
-        result.meta["frerec"] = {**result.meta.get("frerec", {}), "normalize": bounds}
-    return result
+        return MetaTensor(values)
+    return MetaTensor(values, meta=copy(like.meta), applied_operations=list(like.applied_operations))

@@ -12,14 +12,13 @@ regions, vessels, small lesions, parcellations of up to 120 regions).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from frerec.errors import ConfigError, InputError
+from frerec.io.reading import Reading
 
 #: Values of the setting ``label_maps``.
 CHOICES = ("refuse", "accept")
@@ -37,13 +36,11 @@ _END, _SHARE_AT_ENDS, _SHARE_AT_EACH = 0.05, 0.97, 0.005
 _REMEDY = "Leave it out (inference.json takes it all the same with --label_maps accept)"
 
 
-def refuse_label_map(path: Path, array: npt.NDArray[np.float32], details: Mapping[str, Any], label_maps: str) -> None:
+def refuse_label_map(reading: Reading, label_maps: str) -> None:
     """Refuse an image that is a mask or a label map, whatever its format.
 
     Args:
-        path: named in errors.
-        array: physical values, (C, *spatial).
-        details: of its ``Source``; ``labels`` is true where the file itself says so, ``palette`` where it is indexed.
+        reading: the image.
         label_maps: ``refuse``, or ``accept`` to let everything pass.
 
     Raises:
@@ -54,15 +51,16 @@ def refuse_label_map(path: Path, array: npt.NDArray[np.float32], details: Mappin
         raise ConfigError("label_maps", label_maps, "unknown label_maps", f"Use one of {', '.join(CHOICES)}")
     if label_maps == "accept":
         return
-    if details.get("labels"):
-        raise InputError(path, "its header says that its values are labels, not intensities", _REMEDY)
+    array, _, source = reading
+    if source.labels:
+        raise InputError(source.path, "its header says that its values are labels, not intensities", _REMEDY)
     if array[0].size < _FEWEST_PIXELS:
         return
     if array.shape[0] > 1 and all((channel == array[0]).all() for channel in array[1:]):
         array = array[:1]
-    reason = _labels(array, bool(details.get("palette"))) or _soft_mask(array)
+    reason = _labels(array, source.palette) or _soft_mask(array)
     if reason:
-        raise InputError(path, f"a mask or label map, not an image: {reason}", _REMEDY)
+        raise InputError(source.path, f"a mask or label map, not an image: {reason}", _REMEDY)
 
 
 def _labels(array: npt.NDArray[np.float32], palette: bool) -> str | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,27 +16,27 @@ from monai.transforms import MapTransform, Transform
 from monai.utils.enums import SpaceKeys
 
 from frerec.errors import InputError
-from frerec.io.dicom.reader import read_dicom
-from frerec.io.dicom.series import read_series
-from frerec.io.formats import detect_format
+from frerec.files import absolute
+from frerec.io.dicom.reader import read_series
+from frerec.io.formats import InputFile
 from frerec.io.label_maps import refuse_label_map
-from frerec.io.listing import absolute, problem_of
+from frerec.io.listing import one_volume
 from frerec.io.nifti.reader import read_nifti
 from frerec.io.picture.reader import read_picture
 from frerec.io.quiet import quiet_libraries
 from frerec.io.reading import Reading
-from frerec.io.source import Source
+from frerec.io.records import Applied
 
 
 class LoadMedicalImage(Transform):
     """Load an image as a channel-first MetaTensor in physical units.
 
     The result is float32, (C, H, W) or (C, H, W, D), row-major: the first spatial axis runs down the rows, the second
-    along the columns, the third over slices (or frames, see ``frerec.io.source``). Colour is RGB. ``meta`` holds
+    along the columns, the third over slices (or frames). Colour is RGB. ``meta`` holds
 
     - ``affine``, ``original_affine``: (4, 4) float64, array indices to RAS+ millimetres; ``space``: RAS
     - ``spacing``: millimetres per voxel along each spatial axis; ``spatial_shape``; ``filename_or_obj``
-    - ``frerec``: ``{"source": ...}``, all that a writer needs; see ``frerec.io.source``
+    - ``frerec``: ``source``, all that a writer needs, and ``applied``; see ``frerec.io.records``
 
     The format is told by content. Several files are read as the slices of one volume, and so is a folder that holds
     one DICOM series.
@@ -58,17 +58,17 @@ class LoadMedicalImage(Transform):
         """Load one image.
 
         Args:
-            path: a file, the files of one DICOM series, or a folder that holds one DICOM series.
+            path: a file, the files of one DICOM series, or a folder that holds one DICOM series. An ``InputFile`` is
+                not opened again, and its content stays with the image, so that a saver needs not open it either.
 
         Raises:
             InputError: whatever makes the image unusable, in one line with the remedy.
         """
-        files = [absolute(path)] if isinstance(path, str | PathLike) else [absolute(file) for file in path]
-        # of several files, the folder that all of them lie below
-        place = files[0] if len(files) == 1 else Path(os.path.commonpath([file.parent for file in files]))
-        reading = read_image(files, self.channels, self.label_maps)
-        source = Source(str(place), self._relative(place), reading.sha256, reading.format, reading.details)
-        return _as_metatensor(reading, source)
+        reading = read_image(path, self.channels, self.label_maps)
+        kept = isinstance(path, InputFile) or (not isinstance(path, str | PathLike) and isinstance(path[0], InputFile))
+        files = reading.source.files if kept else tuple(file.light() for file in reading.source.files)
+        source = replace(reading.source, files=files, relative_path=self._relative(Path(reading.source.path)))
+        return _as_metatensor(reading._replace(source=source))
 
     def _relative(self, path: Path) -> str:
         if self.root is not None and path.is_relative_to(self.root):
@@ -98,6 +98,10 @@ class LoadMedicalImaged(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.load = LoadMedicalImage(root, channels, label_maps)
 
+    def settings(self) -> dict[str, Any]:
+        """What it applies, for `frerec.io.provenance.run_settings`."""
+        return {"channels": self.load.channels, "label_maps": self.load.label_maps}
+
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Load the images named under the keys; see ``LoadMedicalImage``."""
         result = dict(data)
@@ -107,45 +111,44 @@ class LoadMedicalImaged(MapTransform):
 
 
 @quiet_libraries()
-def read_image(place: Path | Sequence[Path], channels: int | None = None, label_maps: str = "refuse") -> Reading:
+def read_image(
+    place: str | PathLike[str] | Sequence[str | PathLike[str]], channels: int | None = None, label_maps: str = "refuse"
+) -> Reading:
     """Read a file or series with the reader for its format.
 
     Args:
-        place: a file, the folder of a series, or the files of one.
-        channels: as in ``LoadMedicalImage``.
-        label_maps: as in ``LoadMedicalImage``.
+        place: as in ``LoadMedicalImage``.
+        channels: as there.
+        label_maps: as there.
 
     Raises:
         InputError: whatever makes the image unusable.
     """
-    files = [place] if isinstance(place, Path) else list(place)
-    reading = _read(files[0], channels) if len(files) == 1 else read_series(files, channels)
-    refuse_label_map(files[0], reading.array, reading.details, label_maps)
-    return reading
+    given: Sequence[str | PathLike[str]] = [place] if isinstance(place, str | PathLike) else list(place)
+    notes: list[str] = []
+    if len(given) == 1 and not isinstance(given[0], InputFile) and absolute(given[0]).is_dir():
+        given, notes = one_volume(absolute(given[0]))
+    if not given:
+        raise InputError("", "no file is named", "Name the files of one volume")
+    files = [one if isinstance(one, InputFile) else InputFile.read(absolute(one)) for one in given]
+    kind = files[0].kind
+    if len(files) > 1 or kind == "dicom":
+        reading = read_series(files, channels)
+    else:
+        files[0].content()
+        reading = (read_nifti if kind == "nifti" else read_picture)(files[0], channels)
+    refuse_label_map(reading, label_maps)
+    return reading._replace(source=replace(reading.source, warnings=(*notes, *reading.source.warnings)))
 
 
-def _read(path: Path, channels: int | None) -> Reading:
-    if path.is_dir():
-        return read_series(path, channels)
-    problem = problem_of(path)
-    if problem is not None:
-        raise InputError(path, *problem)
-    kind = detect_format(path)
-    if kind == "dicom":
-        return read_dicom(path, channels)
-    if kind == "nifti":
-        return read_nifti(path, channels)
-    return read_picture(path, kind, channels)
-
-
-def _as_metatensor(reading: Reading, source: Source) -> MetaTensor:
+def _as_metatensor(reading: Reading) -> MetaTensor:
     affine = torch.as_tensor(reading.affine, dtype=torch.float64)
     meta = {
-        "filename_or_obj": source.path,
+        "filename_or_obj": reading.source.path,
         "original_affine": reading.affine.copy(),
         "space": SpaceKeys.RAS,
         "spatial_shape": np.asarray(reading.array.shape[1:]),
-        "spacing": np.asarray(source.details["spacing"], np.float64),
-        "frerec": {"source": source.to_meta()},
+        "spacing": np.asarray(reading.source.spacing, np.float64),
+        "frerec": {"source": reading.source, "applied": Applied()},
     }
     return MetaTensor(torch.from_numpy(reading.array), affine=affine, meta=meta)

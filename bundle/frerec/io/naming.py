@@ -7,14 +7,16 @@ import os
 from pathlib import Path, PurePosixPath
 
 from frerec.errors import ConfigError, InputError
-from frerec.io.source import Source
+from frerec.io.records import Source
 
 #: Values of ``output_format``.
 OUTPUT_FORMATS = ("same", "dicom")
 
 #: Written as PNG: a second lossy compression would touch the very frequencies that were recalibrated.
 _AS_PNG = ("jpeg", "bmp")
-_PICTURES = ("png", "tiff", *_AS_PNG)
+PICTURES = ("png", "tiff", *_AS_PNG)
+#: Endings that the output of an input of each kind may have; DICOM may have any.
+ENDINGS = {"nifti": (".nii.gz", ".nii"), "tiff": (".tif", ".tiff"), **dict.fromkeys(("png", *_AS_PNG), (".png",))}
 
 # Bytes that a name may have on the file systems in use.
 _LONGEST_NAME = 255
@@ -35,12 +37,12 @@ def output_kind(source: Source, output_format: str = "same") -> str:
     """
     if output_format not in OUTPUT_FORMATS:
         raise ConfigError("output_format", output_format, "unknown format", f"Use one of {', '.join(OUTPUT_FORMATS)}")
-    if output_format == "dicom" and source.format == "nifti":
+    if output_format == "dicom" and source.kind == "nifti":
         reason = f"{source.relative_path} is a NIfTI image, which states no patient and study to make DICOM from"
         raise ConfigError("output_format", output_format, reason, "Use same for NIfTI inputs")
-    if output_format == "dicom" and source.format in _PICTURES:
+    if output_format == "dicom" and source.kind in PICTURES:
         return "capture"
-    return "png" if source.format in _AS_PNG else source.format
+    return "png" if source.kind in _AS_PNG else source.kind
 
 
 def output_path(
@@ -66,13 +68,13 @@ def output_path(
         ConfigError: as in `output_kind`.
     """
     relative = PurePosixPath(source.relative_path)
-    if source.format == "dicom-series":
+    if source.kind == "dicom-series":
         relative = relative / PurePosixPath(os.path.relpath(file, source.path).replace(os.sep, "/"))
     if relative.is_absolute() or ".." in relative.parts or not relative.name:
         raise InputError(file, "its path leads out of the output folder", "Give inputs that lie in the input folder")
     kind = output_kind(source, output_format)
     ending = {"capture": ".dcm", "png": ".png"}.get(kind)
-    if ending and source.format != kind:
+    if ending and source.kind != kind:
         relative = _with_ending(relative, Path(file), ending)
     root = Path(output_dir).resolve()
     target = (root / relative).resolve()

@@ -1,31 +1,76 @@
-"""What was done to an image, by what, and to which input: the record every output carries."""
+"""What was done to an image, with which settings and by what: the records that outputs and manifests carry."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from frerec import __version__
-from frerec.errors import ConfigError, InputError
-from frerec.text import name_to_text
+from frerec.errors import ConfigError
+from frerec.files import file_sha256, name_to_text
 
 SOFTWARE = "FreRec"
 PURPOSE = "frequency recalibration"
 
-#: What SHR reports that belongs to one image; all else holds for a whole run, and so for all files of a series.
-SAMPLE_KEYS = ("drawn",)
-
 # DICOM's limit for the attributes these texts go to (VR LO, PS3.5 table 6.2-1).
 _LONG_STRING = 64
+
+
+# What is told elsewhere in a provenance, or does not touch the pixels.
+_APART = ("frerec_version", "weights_sha256", "synthetic", "generator", "output_format", "label_maps")
+
+
+class RunSettings(dict[str, Any]):
+    """Everything the outputs of a run depend on besides their inputs, as plain values: one record for all who ask.
+
+    The saver tells of it in every output, the manifest keeps it and resumes by its `fingerprint`.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """Its short name: the first 16 hexadecimal digits of the SHA-256 of its canonical JSON."""
+        return hashlib.sha256(canonical_json(self).encode("ascii")).hexdigest()[:16]
+
+    def processing(self) -> dict[str, Any]:
+        """The part that a provenance lists as settings."""
+        return {key: plain(value) for key, value in self.items() if key not in _APART}
+
+
+def run_settings(
+    files: Mapping[str, str | None] | None = None, reported_by: Iterable[Any] = (), **values: Any
+) -> RunSettings:
+    """Collect the settings of a run as they are applied.
+
+    What only steers how the work is done (device, batch size, workers, sharding) does not belong here: a folder may
+    be finished on another machine.
+
+    Args:
+        files: name to path of files the outputs depend on, such as ``{"bank": ..., "weights": ...}``; they enter by
+            checksum, as ``bank_sha256``, not by path. None for one that is not used.
+        reported_by: transforms, or compositions of them. What those with a method ``settings`` say of themselves
+            replaces ``values``: a component knows what it applies, whichever way it was told.
+        values: plain settings: numbers, strings, booleans, None, lists of them. A setting that a component reports
+            stands here as what holds where that component is left out.
+
+    Returns:
+        The settings, with ``frerec_version``.
+
+    Raises:
+        OSError: one of ``files`` cannot be read.
+    """
+    settings = RunSettings(frerec_version=__version__, **values)
+    for transform in reported_by:
+        for part in getattr(transform, "transforms", [transform]):
+            if hasattr(part, "settings"):
+                settings.update(part.settings())
+    settings.update({f"{name}_sha256": file_sha256(path) if path else None for name, path in (files or {}).items()})
+    return settings
 
 
 @dataclass(frozen=True)
@@ -129,20 +174,6 @@ class Provenance:
         return f"{SOFTWARE} {self.version} {PURPOSE}: {values}"
 
 
-def split_settings(applied: Mapping[str, Any] | str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part what SHR reports into the run's settings and what belongs to one image.
-
-    Args:
-        applied: ``meta["frerec"]["shr"]["applied"]``, as a mapping or JSON text; None if SHR did not run.
-
-    Returns:
-        The run's settings, and the entries named in `SAMPLE_KEYS`, as plain values.
-    """
-    values = plain(json.loads(applied) if isinstance(applied, str) else dict(applied or {}))
-    sample = {key: values.pop(key) for key in SAMPLE_KEYS if key in values}
-    return values, sample
-
-
 def plain(value: Any) -> Any:
     """Turn tensors, arrays and paths, as batching leaves them, into values that JSON can hold.
 
@@ -177,37 +208,6 @@ def canonical_json(value: Any) -> str:
         ASCII text.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-
-
-def weights_checksum(path: str | PathLike[str] | None) -> str | None:
-    """SHA-256 of a weights file, computed once per version of the file.
-
-    Args:
-        path: the file; None or an empty text if no network is applied.
-
-    Returns:
-        64 hexadecimal digits, or None without a file.
-
-    Raises:
-        InputError: if the file cannot be read.
-    """
-    if not path:
-        return None
-    try:
-        state = Path(path).stat()
-        return _checksum(str(path), state.st_mtime_ns, state.st_size)
-    except OSError as error:
-        reason = f"the weights cannot be read ({error.strerror})"
-        raise InputError(path, reason, "Check weights_path, or leave it empty to run without a network") from error
-
-
-@lru_cache(maxsize=16)
-def _checksum(path: str, _modified: int, _size: int) -> str:
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _short(value: Any) -> str:

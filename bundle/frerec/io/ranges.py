@@ -27,8 +27,8 @@ measured, fills a tenth of its range and most more than an eighth; images of oth
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,98 +45,124 @@ HOUNSFIELD = (-1024.0, 3071.0)
 #: second. A slice of CT with air in it fills more than that, a patch of tissue does not.
 FILLED, SCALE_FILLED = 1 / 8, 1 / 4
 
-#: Ranges by name as `[lower, upper]`, and under `auto` the name of the one to take, under `why` the reason.
-Ranges = dict[str, Any]
+
+@dataclass(frozen=True)
+class IntensityRange:
+    """Which physical values become 0 and 1, by which rule, and why that one."""
+
+    lower: float
+    upper: float
+    rule: str
+    why: str
 
 
-def measure(path: Path, array: npt.NDArray[np.float32], padding: npt.NDArray[np.bool_] | None = None) -> Ranges:
-    """The ranges that depend on the image's own values alone.
+class Ranges(dict[str, tuple[float, float]]):
+    """The ranges an image offers, by name, as (lower, upper) in physical units.
+
+    It starts with those that depend on the values alone: ``measured``, from the smallest to the largest, and
+    ``robust``, from the 0.5th to the 99.5th percentile, or ``measured`` where these coincide.
 
     Args:
         path: named in errors.
         array: physical values, (C, *spatial).
         padding: (*spatial), true where a voxel is padding and does not count.
 
-    Returns:
-        ``measured``: smallest and largest value; ``robust``: the 0.5th and 99.5th percentile, or ``measured`` where
-        these coincide. ``auto`` is ``robust``.
+    Attributes:
+        auto: name of the range to take; ``why``: the reason.
 
     Raises:
         InputError: all voxels have the same value, or all are padding.
     """
-    values = array if padding is None or not padding.any() else array[:, ~padding]
-    if values.size == 0:
-        raise InputError(path, "all of it is pixel padding", "Leave it out: there is nothing to recalibrate")
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        raise InputError(path, f"constant image: every voxel is {low:g}", "Leave it out: there is no frequency in it")
-    robust = [float(value) for value in np.percentile(values, ROBUST_PERCENTILES)]
-    if not robust[0] < robust[1]:
-        robust = [low, high]
-    return {"measured": [low, high], "robust": robust, "auto": "robust", "why": "it states no other range"}
+
+    def __init__(
+        self, path: Path, array: npt.NDArray[np.float32], padding: npt.NDArray[np.bool_] | None = None
+    ) -> None:
+        values = array if padding is None or not padding.any() else array[:, ~padding]
+        if values.size == 0:
+            raise InputError(path, "all of it is pixel padding", "Leave it out: there is nothing to recalibrate")
+        low, high = float(values.min()), float(values.max())
+        if low == high:
+            reason = f"constant image: every voxel is {low:g}"
+            raise InputError(path, reason, "Leave it out: there is no frequency in it")
+        lower, upper = (float(value) for value in np.percentile(values, ROBUST_PERCENTILES))
+        super().__init__(measured=(low, high), robust=(lower, upper) if lower < upper else (low, high))
+        self.auto, self.why = "robust", "it states no other range"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _again, (dict(self), self.auto, self.why)
+
+    def choose(self, rule: str) -> IntensityRange:
+        """The range of a rule; that of ``auto`` where the image has none of that name."""
+        if rule == "auto":
+            name, why = self.auto, self.why
+        elif rule in self:
+            name, why = rule, "asked for"
+        else:
+            name, why = self.auto, f"it has no range {rule}; {self.why}"
+        return IntensityRange(*self[name], name, why)
+
+    def offer_stored(self, limits: Sequence[float], take: bool = True) -> None:
+        """Add ``stored`` and, where the image uses fewer bits than can be stored, ``bits``.
+
+        Args:
+            limits: smallest and largest storable value, in physical units.
+            take: let `auto` take it if the image fills it.
+        """
+        low, high = (float(end) for end in limits)
+        self["stored"] = low, high
+        name, why = "stored", "all that can be stored"
+        bits = max(8, int(self["measured"][1]).bit_length())
+        if low == 0 and (1 << bits) - 1 < high:
+            self["bits"] = 0.0, float((1 << bits) - 1)
+            name, why = "bits", f"{bits} of {int(high).bit_length()} bits are in use"
+        if take:
+            self._take(name, why, FILLED)
+
+    def offer_window(self, window: Sequence[float] | None, limits: Sequence[float] | None) -> None:
+        """Add ``window``, cut to what can be stored, and let `auto` take it if the image fills it.
+
+        Args:
+            window: lower and upper end in physical units; None for an image without one.
+            limits: smallest and largest storable value in physical units; None where there is no such bound.
+        """
+        if window is None:
+            self.why = "its header states no window"
+            return
+        low, high = (float(end) for end in window)
+        if limits is not None:
+            low, high = max(low, float(limits[0])), min(high, float(limits[1]))
+        if not low < high:
+            self.why = "its window lies beyond what can be stored"
+            return
+        self["window"] = low, high
+        robust = self["robust"]
+        if not (robust[0] < high and low < robust[1]) or high - low < FILLED * (robust[1] - robust[0]):
+            self.why = "hardly any of its values lie within its window"
+        else:
+            self._take("window", "the first window of its header", SCALE_FILLED)
+
+    def offer_hounsfield(self) -> None:
+        """Add ``hounsfield``, and let `auto` take it if the values can be Hounsfield units."""
+        self["hounsfield"] = HOUNSFIELD
+        low, high = self["robust"]
+        width = HOUNSFIELD[1] - HOUNSFIELD[0]
+        if low < HOUNSFIELD[0] - width or high > HOUNSFIELD[1] + width:
+            self.why = "its values cannot be Hounsfield units"
+        else:
+            self._take("hounsfield", "the scale of CT", SCALE_FILLED)
+
+    def _take(self, name: str, why: str, needed: float) -> None:
+        (low, high), robust = self[name], self["robust"]
+        share = (robust[1] - robust[0]) / (high - low)
+        if share < needed:
+            self.auto, self.why = "robust", f"its values fill only {share:.1%} of {name} ({low:g} to {high:g})"
+        else:
+            self.auto, self.why = name, why
 
 
-def offer_stored(ranges: Ranges, limits: Sequence[float], take: bool = True) -> None:
-    """Add ``stored`` and, where the image uses fewer bits than can be stored, ``bits``, in place.
-
-    Args:
-        ranges: of `measure`.
-        limits: smallest and largest storable value, in physical units.
-        take: let `auto` take it if the image fills it.
-    """
-    low, high = (float(end) for end in limits)
-    ranges["stored"] = [low, high]
-    name, why = "stored", "all that can be stored"
-    top = ranges["measured"][1]
-    bits = max(8, int(top).bit_length())
-    if low == 0 and (1 << bits) - 1 < high:
-        ranges["bits"] = [0.0, float((1 << bits) - 1)]
-        name, why = "bits", f"{bits} of {int(high).bit_length()} bits are in use"
-    if take:
-        _take(ranges, name, why, FILLED)
-
-
-def offer_window(ranges: Ranges, window: Sequence[float] | None, limits: Sequence[float] | None) -> None:
-    """Add ``window``, cut to what can be stored, and let `auto` take it if the image fills it; in place.
-
-    Args:
-        ranges: of `measure`.
-        window: lower and upper end in physical units; None for an image without one.
-        limits: smallest and largest storable value in physical units; None where there is no such bound.
-    """
-    if window is None:
-        ranges["why"] = "its header states no window"
-        return
-    low, high = (float(end) for end in window)
-    if limits is not None:
-        low, high = max(low, float(limits[0])), min(high, float(limits[1]))
-    if not low < high:
-        ranges["why"] = "its window lies beyond what can be stored"
-        return
-    ranges["window"] = [low, high]
-    robust = ranges["robust"]
-    if not (robust[0] < high and low < robust[1]) or high - low < FILLED * (robust[1] - robust[0]):
-        ranges["why"] = "hardly any of its values lie within its window"
-    else:
-        _take(ranges, "window", "the first window of its header", SCALE_FILLED)
-
-
-def offer_hounsfield(ranges: Ranges) -> None:
-    """Add ``hounsfield``, and let `auto` take it if the values can be Hounsfield units; in place."""
-    ranges["hounsfield"] = list(HOUNSFIELD)
-    low, high = ranges["robust"]
-    width = HOUNSFIELD[1] - HOUNSFIELD[0]
-    if low < HOUNSFIELD[0] - width or high > HOUNSFIELD[1] + width:
-        ranges["why"] = "its values cannot be Hounsfield units"
-    else:
-        _take(ranges, "hounsfield", "the scale of CT", SCALE_FILLED)
-
-
-def _take(ranges: Ranges, name: str, why: str, needed: float) -> None:
-    low, high = ranges[name]
-    robust = ranges["robust"]
-    share = (robust[1] - robust[0]) / (high - low)
-    if share < needed:
-        ranges.update(auto="robust", why=f"its values fill only {share:.1%} of {name} ({low:g} to {high:g})")
-    else:
-        ranges.update(auto=name, why=why)
+def _again(ranges: dict[str, tuple[float, float]], auto: str, why: str) -> Ranges:
+    """A `Ranges` from its parts, as copying and pickling make it."""
+    result = Ranges.__new__(Ranges)
+    result.update(ranges)
+    result.auto, result.why = auto, why
+    return result

@@ -2,52 +2,67 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from frerec.errors import InputError
+from frerec.io.records import Source
+
+# Deflate reaches 1032:1 and LZW about 2700:1; with pixels of a few bits that become bytes, some four times that.
+_MOST_BY_ANY_PACKING = 10_000
+# Beyond this size a ratio that only blank or made files have is refused.
+_SUSPICIOUS_BYTES, _SUSPICIOUS_RATIO = 1 << 30, 200
 
 
-@dataclass(frozen=True)
-class Reading:
-    """An image as read from disk.
+class Reading(NamedTuple):
+    """An image as read.
 
     Args:
         array: physical values, (C, H, W) or (C, H, W, D), float32.
         affine: (4, 4) matrix from array indices (row, column, slice) to millimetres, RAS+.
-        sha256: checksum of the file or series.
-        format: as in ``source.Source``.
-        details: as in ``source.Source``.
+        source: where it came from; its relative path is the bare name.
     """
 
     array: npt.NDArray[np.float32]
     affine: npt.NDArray[np.float64]
-    sha256: str
-    format: str
-    details: dict[str, Any]
+    source: Source
 
 
-def file_sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def to_float32(path: Path, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Physical values as float32.
+def check_promise(path: Path, wanted: int, held: int, *, packed: bool) -> None:
+    """Refuse an image whose header asks for more bytes than its file can hold, before memory is taken for it.
 
     Args:
         path: named in errors.
-        values: physical values of any real type.
+        wanted: bytes of the decoded image as the header states it.
+        held: bytes of the file from which they are to come.
+        packed: whether they are compressed there.
+
+    Raises:
+        InputError: the header is damaged, the file truncated, or a decompression bomb.
+    """
+    if wanted > held * (_MOST_BY_ANY_PACKING if packed else 1):
+        text = f"truncated or damaged: its header promises {wanted} bytes of pixels, but the file holds {held}"
+        raise InputError(path, text, "Fetch or export it again")
+    if packed and wanted > max(_SUSPICIOUS_BYTES, _SUSPICIOUS_RATIO * held):
+        text = f"it would unpack from {held} to {wanted} bytes, as only blank images and decompression bombs do"
+        raise InputError(path, text, "Save it uncompressed if it is genuine")
+
+
+def check_size(path: Path, shape: tuple[int, ...]) -> None:
+    """Refuse an image without voxels.
+
+    Raises:
+        InputError: an axis has length zero.
+    """
+    if 0 in shape or not shape:
+        raise InputError(path, f"zero-size image ({' x '.join(map(str, shape))})", "Fetch or export it again")
+
+
+def to_float32(path: Path, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Physical values of any real type as float32.
 
     Raises:
         InputError: a value is NaN, infinite, or too large for float32.
@@ -62,45 +77,31 @@ def to_float32(path: Path, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return result
 
 
-def check_size(path: Path, shape: tuple[int, ...]) -> None:
-    """Refuse an image without voxels.
-
-    Raises:
-        InputError: an axis has length zero.
-    """
-    if 0 in shape or not shape:
-        raise InputError(path, f"zero-size image ({' x '.join(map(str, shape))})", "Fetch or export it again")
-
-
-def as_channels(
-    path: Path, array: npt.NDArray[Any], channels: int | None, details: dict[str, Any]
-) -> npt.NDArray[Any]:
-    """Bring the array to the wanted number of channels where nothing is lost by it, and note it in ``details``.
+def as_channels(path: Path, array: npt.NDArray[Any], channels: int | None) -> tuple[npt.NDArray[Any], bool]:
+    """Bring an array to the wanted number of channels where nothing is lost by it.
 
     Args:
         path: named in errors.
         array: (C, *spatial).
         channels: wanted; None for those of the file.
-        details: gets ``channels`` and ``replicated``.
 
     Returns:
-        The array, or its first channel where three equal channels (gray saved as colour) are wanted as one.
+        The array, or its first channel where three equal channels (gray saved as colour) are wanted as one; and whether
+        that was so. The inverse is `as_file_channels`.
 
     Raises:
         InputError: the channels differ from those wanted and cannot be changed without loss.
     """
     found = array.shape[0]
-    details["replicated"] = False
-    if channels == 1 and found == 3 and (array[0] == array[1]).all() and (array[0] == array[2]).all():
-        array, details["replicated"] = array[:1], True
-    details["channels"] = int(array.shape[0])
+    replicated = bool(channels == 1 and found == 3 and (array[0] == array[1]).all() and (array[0] == array[2]).all())
+    array = array[:1] if replicated else array
     if channels is not None and array.shape[0] != channels:
         kind = "colour" if found == 3 else "gray"
         remedy = f"Use weights and a bank for {found} channel{'s'[: found > 1]} or leave the file out"
         raise InputError(path, f"{kind} image with {found} channel{'s'[: found > 1]}, but {channels} wanted", remedy)
-    return array
+    return array, replicated
 
 
-def as_file_channels(array: npt.NDArray[np.float32], details: Mapping[str, Any]) -> npt.NDArray[np.float32]:
-    """Inverse of ``as_channels``: three equal channels again where they had become one."""
-    return np.repeat(array, 3, axis=0) if details.get("replicated") else array
+def as_file_channels(array: npt.NDArray[np.float32], source: Source) -> npt.NDArray[np.float32]:
+    """Inverse of `as_channels`: three equal channels again where they had become one."""
+    return np.repeat(array, 3, axis=0) if source.replicated else array

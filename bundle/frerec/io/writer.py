@@ -4,29 +4,88 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
 from frerec.errors import ConfigError, InputError
-from frerec.files import atomic_write
+from frerec.files import absolute, atomic_write
 from frerec.io.dicom.capture import captured_dicom
+from frerec.io.dicom.reader import restore_dicom
 from frerec.io.dicom.writer import derived_dicom
 from frerec.io.likeness import DOUBTFUL, REFUSED, combine, unlike
-from frerec.io.marks import declared_origin, was_written_by_us
 from frerec.io.naming import output_kind, output_path, sidecar_path
-from frerec.io.nifti.writer import derived_nifti
+from frerec.io.nifti.file import derived_nifti
+from frerec.io.nifti.reader import restore_nifti
+from frerec.io.origin import declared_origin, was_written_by_us
+from frerec.io.picture.reader import restore_picture
 from frerec.io.picture.writer import derived_picture
-from frerec.io.provenance import Generator, Provenance, canonical_json, plain, split_settings, weights_checksum
-from frerec.io.source import Source
-from frerec.io.stored import to_stored
-from frerec.io.stored_pixels import StoredPixels
+from frerec.io.provenance import Generator, Provenance, RunSettings, canonical_json, plain
+from frerec.io.records import Applied, Source, applied_to, source_of
+from frerec.io.restoring import EncodedPixels, Scale
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a saver wrote.
+
+    Args:
+        files: path and hexadecimal SHA-256 of each file, images first.
+        warnings: sentences a user should know.
+        synthetic: whether the outputs are marked so.
+        provenance: the record that is in or beside the files.
+        likeness: correlation with the input, PSNR over the range in use in dB (None where nothing changed), share of
+            values clipped.
+    """
+
+    files: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...] = ()
+    synthetic: bool = False
+    provenance: Mapping[str, Any] | None = None
+    likeness: Mapping[str, Any] | None = None
+
+
+def encoded_pixels(array: npt.NDArray[Any], source: Source, applied: Applied | None = None) -> list[EncodedPixels]:
+    """Encode a processed image as its original was.
+
+    A voxel whose physical value is the original's, up to the rounding of a range normalisation, keeps its stored value
+    bit for bit, and so does every padding pixel; any other is brought back through rescale, lookup table, inversion or
+    colour space and rounded to the nearest storable value.
+
+    Args:
+        array: (C, H, W) or (C, H, W, D) physical values, as ``LoadMedicalImage`` gave them and ``RestoreRange`` gives
+            them back.
+        source: of the loaded image.
+        applied: what was done to it.
+
+    Returns:
+        One item per output file: for a DICOM series one per slice, in slice order; otherwise one.
+
+    Raises:
+        InputError: the array has another shape than the original, holds NaN or infinite values, or the original has
+            changed since it was loaded.
+    """
+    values = np.asarray(array, np.float32)
+    if values.shape != source.shape:
+        text = f"the processed image is {list(values.shape)}, the original {list(source.shape)}"
+        raise InputError(source.path, text, "Keep the size: crop what was padded and leave out resizing transforms")
+    if not np.isfinite(values).all():
+        raise InputError(source.path, "the processed image holds NaN or infinite voxels", "Check weights and settings")
+    normalize = applied.normalize if applied is not None else None
+    ends = [*source.ranges["measured"], *([normalize.lower, normalize.upper] if normalize else [])]
+    low, high = source.ranges["robust"]
+    scale = Scale(max(map(abs, ends)), high - low)
+    if source.kind.startswith("dicom"):
+        return restore_dicom(source, values, scale)
+    return [(restore_nifti if source.kind == "nifti" else restore_picture)(source, values, scale)]
 
 
 class SaveRecalibrated(Transform):
@@ -38,15 +97,13 @@ class SaveRecalibrated(Transform):
 
     Args:
         output_dir: folder that mirrors the input folder.
-        weights_path: weights of the network that was applied, named by checksum in the provenance; None or empty if
-            there was none.
         synthetic: whether the images are synthetic: True, False, or ``"auto"`` for what each says of itself. An
             image that says it is synthetic stays marked so even with False.
         generator: what made synthetic images: a mapping with ``manufacturer``, ``model``, ``version``, or None.
         output_format: ``"same"``, or ``"dicom"`` to write pictures as DICOM Secondary Capture.
         overwrite: replace whatever lies at an output's place. Without it, earlier outputs of this package are
             replaced, and any other file there is an error. An input file is never overwritten.
-        settings: further settings of the run to record beside those that SHR reports.
+        settings: of the run, told in the provenance: `frerec.io.provenance.run_settings`, or a mapping.
         verify_output: refuse to write an output that has little to do with its input, see `frerec.io.likeness`;
             False writes it with a warning.
 
@@ -57,7 +114,6 @@ class SaveRecalibrated(Transform):
     def __init__(
         self,
         output_dir: str,
-        weights_path: str | None = None,
         synthetic: bool | str = "auto",
         generator: Mapping[str, Any] | Generator | None = None,
         output_format: str = "same",
@@ -67,55 +123,62 @@ class SaveRecalibrated(Transform):
     ) -> None:
         if synthetic not in (True, False, "auto"):
             raise ConfigError("synthetic", synthetic, "not a choice", "Use true, false or auto")
-        self.output_dir, self.weights_path = Path(output_dir), weights_path
+        self.output_dir = Path(output_dir)
         self.synthetic, self.generator = synthetic, Generator.from_config(generator)
         self.output_format, self.overwrite = output_format, overwrite
-        self.settings, self.verify_output = plain(dict(settings or {})), verify_output
+        self.settings, self.verify_output = RunSettings(settings or {}), verify_output
 
-    def __call__(self, img: torch.Tensor | np.ndarray, meta: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def __call__(
+        self,
+        img: torch.Tensor | np.ndarray,
+        meta: Mapping[str, Any] | None = None,
+        filename: str | os.PathLike[str] | None = None,
+    ) -> Written:
         """Write one image.
 
         Args:
             img: (C, H, W) or (C, H, W, D) in physical units, real, any device.
-            meta: metadata of the loaded image with ``["frerec"]["source"]``; taken from ``img`` if None.
-
-        Returns:
-            ``files``: one ``{"path", "sha256"}`` per file, images first; ``warnings``: sentences; ``synthetic``:
-            whether the outputs are marked so; ``provenance``: the record; ``likeness``: correlation with the input,
-            PSNR over the range in use in dB (None where nothing changed), share of values clipped.
+            meta: of the loaded image, whose records tell where ``img`` came from and what was done; None for that of
+                ``img`` itself.
+            filename: where to write it (of a series, the folder) instead of the place that mirrors the input's.
 
         Raises:
             InputError: if the image holds NaN, or its output cannot or must not be written.
-            ConfigError: if the metadata does not come from `frerec.io.loader.LoadMedicalImage`, or the output has
-                little to do with the input.
+            ConfigError: if the image was not loaded by `frerec.io.loader.LoadMedicalImage`, or the output has little
+                to do with the input.
         """
-        known = _frerec_meta(meta if meta is not None else getattr(img, "meta", {}))
-        source = Source.from_meta(known["source"])
+        known = img if meta is None else meta
+        source, applied = source_of(known), applied_to(known)
+        if source is None:
+            remedy = "Load images with load_image or LoadMedicalImaged, and name that one as reference_key"
+            raise ConfigError("reference_key", None, "the image does not say which file it came from", remedy)
         array = torch.as_tensor(img).detach().cpu().to(torch.float32).numpy()
         warnings: list[str] = []
-        provenance = self._provenance(source, known, warnings)
+        provenance = self._provenance(source, applied, warnings)
         kind = output_kind(source, self.output_format)
-        stored = to_stored(array, source, plain(known.get("normalize")))
-        likeness = self._verify(stored, source.details["range"]["robust"], warnings)
-        encoded = []
-        for position, pixels in enumerate(stored, start=1):
-            target = output_path(source, pixels.path, self.output_dir, self.output_format)
-            if not self.overwrite and target.exists() and not was_written_by_us(target, kind):
+        images = encoded_pixels(array, source, applied)
+        likeness = self._verify(images, source.ranges["robust"], warnings)
+        outputs, root, placed = [], self.output_dir, source
+        if filename is not None:
+            root, placed = absolute(filename).parent, replace(source, relative_path=absolute(filename).name)
+        for position, pixels in enumerate(images, start=1):
+            target = output_path(placed, pixels.original, root, self.output_format)
+            if not self.overwrite and target.exists() and not was_written_by_us(target):
                 reason = f"{target} exists and is not an output of this software"
                 raise InputError(source.path, reason, "Choose another output_dir, or set overwrite to true")
-            encoded.append((target, self._encode(kind, pixels, provenance, position, source, warnings)))
+            outputs += self._encode(kind, target, pixels, provenance, position, warnings)
+        files = []
         # Nothing is written before all of a series could be encoded.
-        files = [file for target, data in encoded for file in self._write(kind, target, data, provenance)]
-        return {
-            "files": sorted(files, key=lambda file: file["path"].endswith(".json")),
-            "warnings": list(dict.fromkeys(warnings)),
-            "synthetic": provenance.synthetic,
-            "provenance": provenance.record(),
-            "likeness": likeness,
-        }
+        for path, content in outputs:
+            with atomic_write(path) as stream:
+                stream.write(content)
+            files.append((str(path), hashlib.sha256(content).hexdigest()))
+        files.sort(key=lambda file: file[0].endswith(".json"))
+        told = tuple(dict.fromkeys(warnings))
+        return Written(tuple(files), told, provenance.synthetic, provenance.record(), likeness)
 
-    def _verify(self, stored: Sequence[StoredPixels], used: Sequence[float], warnings: list[str]) -> dict[str, Any]:
-        whole = combine(pixels.likeness for pixels in stored)
+    def _verify(self, images: Sequence[EncodedPixels], used: Sequence[float], warnings: list[str]) -> dict[str, Any]:
+        whole = combine(pixels.likeness for pixels in images)
         reason = unlike(whole, used, REFUSED)
         if reason and self.verify_output:
             text = f"the output has little to do with its input: {reason}"
@@ -127,27 +190,28 @@ class SaveRecalibrated(Transform):
         doubt = unlike(whole, used, DOUBTFUL)
         if doubt:
             warnings.append(f"it has {'little' if reason else 'less than usual'} to do with its input: {doubt}")
-        clipped, psnr = sum(pixels.clipped for pixels in stored), whole.psnr_db(used)
+        clipped, psnr = sum(pixels.clipped for pixels in images), whole.psnr_db(used)
         return {
             "correlation": round(whole.correlation, 4),
             "psnr_db": round(psnr, 2) if math.isfinite(psnr) else None,
             "clipped": round(clipped / max(whole.count, 1), 6),
         }
 
-    def _provenance(self, source: Source, known: Mapping[str, Any], warnings: list[str]) -> Provenance:
+    def _provenance(self, source: Source, applied: Applied, warnings: list[str]) -> Provenance:
         declared, generator = declared_origin(source)
         if declared and self.synthetic is False:
             warnings.append("the input says it is synthetic; its output stays marked so although synthetic=false")
-        run, sample = split_settings((known.get("shr") or {}).get("applied"))
-        if known.get("normalize"):
-            sample["normalize"] = {key: plain(known["normalize"][key]) for key in ("lower", "upper")}
+        # what a component reports of itself counts; what it drew belongs to this image alone
+        run = plain(applied.shr)
+        sample = {"drawn": run.pop("drawn")} if "drawn" in run else {}
+        if applied.normalize is not None:
+            sample["normalize"] = {"lower": applied.normalize.lower, "upper": applied.normalize.upper}
         return Provenance(
             source_name=source.relative_path,
             source_sha256=source.sha256,
-            # what a component reports of itself counts
-            settings={**run, **{key: value for key, value in self.settings.items() if key not in run}},
+            settings={**run, **{key: value for key, value in self.settings.processing().items() if key not in run}},
             sample=sample,
-            weights_sha256=weights_checksum(self.weights_path),
+            weights_sha256=self.settings.get("weights_sha256"),
             synthetic=declared or self.synthetic is True,
             generator=self.generator or generator,
         )
@@ -155,54 +219,45 @@ class SaveRecalibrated(Transform):
     def _encode(
         self,
         kind: str,
-        pixels: StoredPixels,
+        target: Path,
+        pixels: EncodedPixels,
         provenance: Provenance,
         position: int,
-        source: Source,
         warnings: list[str],
-    ) -> bytes:
+    ) -> list[tuple[Path, bytes]]:
+        """Paths and contents of the files to write for one output image, in order."""
         if kind in ("dicom", "dicom-series"):
             data, told = derived_dicom(pixels, provenance, position=position)
             warnings.extend(told)
-            return data
+            return [(target, data)]
         if kind == "capture":
-            return captured_dicom(pixels, provenance, lossy_source=source.format == "jpeg")
+            return [(target, captured_dicom(pixels, provenance))]
+        record = provenance.record()
         if kind == "nifti":
-            return derived_nifti(pixels, provenance.record(), compress=pixels.path.name.endswith(".gz"))
-        return derived_picture(pixels, provenance.record(), kind=kind)
-
-    def _write(self, kind: str, target: Path, data: bytes, provenance: Provenance) -> list[dict[str, str]]:
-        outputs = []
-        if kind in ("nifti", "png", "tiff"):
-            record = {**provenance.record(), "sha256": hashlib.sha256(data).hexdigest()}
-            text = canonical_json(record) + "\n"
-            # The sidecar first: whoever sees the image sees its provenance too.
-            outputs.append((sidecar_path(target), text.encode("ascii")))
-        outputs.append((target, data))
-        for path, content in outputs:
-            with atomic_write(path) as stream:
-                stream.write(content)
-        return [{"path": str(path), "sha256": hashlib.sha256(content).hexdigest()} for path, content in outputs]
+            data = derived_nifti(pixels, record, compress=target.name.endswith(".gz"))
+        else:
+            data = derived_picture(pixels, record, kind=kind)
+        beside = canonical_json({**record, "sha256": hashlib.sha256(data).hexdigest()}) + "\n"
+        # The sidecar first: whoever sees the image sees its provenance too.
+        return [(sidecar_path(target), beside.encode("ascii")), (target, data)]
 
 
 class SaveRecalibratedd(MapTransform):
     """Dictionary version of `SaveRecalibrated`.
 
-    The report of the last key is left under ``meta["frerec"]["written"]`` of the reference image, and the paths of all
-    files under ``saved_key``.
+    What was written, a `Written` for each key, is left under ``saved_key`` as a list.
 
     Args:
         keys: images to write, for example ``"pred"``.
         output_dir: as in `SaveRecalibrated`, like all arguments below that are not explained here.
         reference_key: the loaded image, whose metadata tells where ``keys`` came from; they may have none of their own.
-        weights_path: see there.
         synthetic: see there.
         generator: see there.
         output_format: see there.
         overwrite: see there.
         settings: see there.
         verify_output: see there.
-        saved_key: key for the list of written paths.
+        saved_key: key for what was written.
         allow_missing_keys: as in MONAI.
     """
 
@@ -211,7 +266,6 @@ class SaveRecalibratedd(MapTransform):
         keys: KeysCollection,
         output_dir: str,
         reference_key: str = "image",
-        weights_path: str | None = None,
         synthetic: bool | str = "auto",
         generator: Mapping[str, Any] | Generator | None = None,
         output_format: str = "same",
@@ -224,37 +278,12 @@ class SaveRecalibratedd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.reference_key, self.saved_key = reference_key, saved_key
         self.saver = SaveRecalibrated(
-            output_dir, weights_path, synthetic, generator, output_format, overwrite, settings, verify_output
+            output_dir, synthetic, generator, output_format, overwrite, settings, verify_output
         )
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Write the images of one item.
-
-        Args:
-            data: item with the reference image and the images to write.
-
-        Returns:
-            The item, with the paths of the written files added.
-
-        Raises:
-            InputError: see `SaveRecalibrated`.
-            ConfigError: see `SaveRecalibrated`.
-        """
+        """Write the images of one item; returns the item with what was written added. Raises as `SaveRecalibrated`."""
         item = dict(data)
-        reference = item.get(self.reference_key)
-        meta = reference.meta if isinstance(reference, MetaTensor) else None
-        item[self.saved_key] = []
-        for key in self.key_iterator(item):
-            own = meta if meta is not None else getattr(item[key], "meta", {})
-            written = self.saver(item[key], own)
-            own["frerec"]["written"] = written
-            item[self.saved_key] += [file["path"] for file in written["files"]]
+        meta = getattr(item.get(self.reference_key), "meta", None)
+        item[self.saved_key] = [self.saver(item[key], meta) for key in self.key_iterator(item)]
         return item
-
-
-def _frerec_meta(meta: Mapping[str, Any]) -> Mapping[str, Any]:
-    known = meta.get("frerec") if isinstance(meta, Mapping) else None
-    if not isinstance(known, Mapping) or "source" not in known:
-        remedy = "Load images with LoadMedicalImaged and name that image as reference_key"
-        raise ConfigError("reference_key", None, "the image does not say which file it came from", remedy)
-    return known

@@ -28,6 +28,8 @@ from frerec.spectrum.cosine import at_radius, cosine_radius, dctn, idctn
 CONTEXT_RADII = (0.12, 0.08)
 CONTEXT_GAIN = 10.0
 CONDITIONS = 4
+#: Rings of the profile that is kept, whatever the bank's have.
+RINGS = 181
 FREQUENCIES = 4
 
 
@@ -156,7 +158,6 @@ class RestorationFlow(nn.Module):
         steps: steps of the integration by Heun's method; all but the last ask the network twice.
         features: channels of :class:`VelocityNet`.
         num_blocks: see there.
-        n_rings: rings of the profile.
 
     Raises:
         ConfigError: an argument is out of range.
@@ -176,7 +177,6 @@ class RestorationFlow(nn.Module):
         steps: int = 4,
         features: Sequence[int] = (32, 64, 128, 160),
         num_blocks: int = 2,
-        n_rings: int = 181,
     ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3):
@@ -188,7 +188,9 @@ class RestorationFlow(nn.Module):
         self.spatial_dims, self.in_channels = spatial_dims, in_channels
         self.mask_ratio, self.transition, self.strength, self.steps = mask_ratio, transition, strength, steps
         self.velocity = VelocityNet(spatial_dims, 3 * in_channels, in_channels, features, num_blocks)
-        known = torch.zeros(in_channels, n_rings) if profile is None else torch.as_tensor(profile).float()
+        known = torch.zeros(in_channels, RINGS)
+        if profile is not None:
+            known = functional.interpolate(torch.as_tensor(profile).float()[None], RINGS, mode="linear")[0]
         self.register_buffer("profile", known)
 
     def amplitude(self, shape: Sequence[int]) -> torch.Tensor:

@@ -49,7 +49,7 @@ class FreRecNet(nn.Module):
         spatial_dims: 2 or 3.
         in_channels: channels of the input.
         out_channels: channels of the output.
-        preset: ``compact`` (about a million parameters, for CPUs and small GPUs), ``paper`` (2-4-6-8 blocks, 2
+        preset: ``small`` (about a million parameters, for CPUs and small GPUs), ``paper`` (2-4-6-8 blocks, 2
             refinement blocks, width 48), or None; the arguments below override it. None starts from ``compact``.
         num_blocks: blocks of each level, at least two levels.
         num_refinement_blocks: blocks after the last decoder level.
@@ -71,7 +71,7 @@ class FreRecNet(nn.Module):
         spatial_dims: int = 2,
         in_channels: int = 1,
         out_channels: int = 1,
-        preset: str | None = "compact",
+        preset: str | None = "small",
         num_blocks: Sequence[int] | None = None,
         num_refinement_blocks: int | None = None,
         width: int | None = None,
@@ -92,7 +92,7 @@ class FreRecNet(nn.Module):
         }  # fmt: skip
         if preset is not None and preset not in PRESETS:
             raise ConfigError("preset", preset, "unknown preset", f"Use one of {', '.join(PRESETS)}")
-        s = PRESETS[preset or "compact"] | {k: v for k, v in given.items() if v is not None}
+        s = PRESETS[preset or "small"] | {k: v for k, v in given.items() if v is not None}
         check_architecture(spatial_dims, s)
         self.spatial_dims, self.in_channels, self.out_channels = spatial_dims, in_channels, out_channels
         self.stem_stride, self.levels = s["stem_stride"], len(s["num_blocks"])

@@ -6,7 +6,7 @@ from typing import Any
 
 from frerec.errors import ConfigError
 
-# The paper fixes blocks and refinement; width and heads are Restormer's usual ones. "compact" is ours: it folds
+# The paper fixes blocks and refinement; width and heads are Restormer's usual ones. "small" is ours: it folds
 # 2 x 2 pixels into channels first, so that its costliest level has a quarter of the positions. (Folding 4 x 4 is
 # faster still, but such a network does not find the first step: after 2400 it still returned its input.)
 PRESETS: dict[str, dict[str, Any]] = {
@@ -14,7 +14,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "num_blocks": (2, 4, 6, 8), "num_refinement_blocks": 2, "width": 48, "heads": (1, 2, 4, 8),
         "stem_stride": 1, "wide_decoder": True, "ffn_expansion": 2.66,
     },
-    "compact": {
+    "small": {
         "num_blocks": (1, 1, 2), "num_refinement_blocks": 1, "width": 32, "heads": (1, 2, 4),
         "stem_stride": 2, "wide_decoder": False, "ffn_expansion": 2.66,
     },

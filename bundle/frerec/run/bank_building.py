@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from frerec.errors import ConfigError, FreRecError
 from frerec.io.datalist import read_datalist
+from frerec.io.listing import FolderItem, find_items
 from frerec.io.quiet import quiet_libraries
-from frerec.io.source import Source
+from frerec.io.records import source_of
 from frerec.run.folder import FolderDataset, LoadedItem
-from frerec.run.items import FolderItem, find_items
 from frerec.run.outcome import DONE, FAILED, IGNORED, SKIPPED, UNCHANGED, exit_code, explain
 from frerec.shr.bank.builder import BankBuilder
 from frerec.shr.bank.reference import ReferenceBank
@@ -50,7 +50,7 @@ class ReferenceDataset(FolderDataset):
         if datalist:
             items = []
             for row in read_datalist(datalist, real_dir, split):
-                item = FolderItem(row["image"], (row["image"],))
+                item = FolderItem(row["image"], (Path(row["image"]),))
                 items.append(item)
                 if row.get("patient"):
                     self.patients[item.path] = str(row["patient"])
@@ -185,9 +185,9 @@ _WORDS = {
 
 
 def _dicom_patient(loaded: LoadedItem) -> str | None:
-    source = getattr(loaded.data["image"], "meta", {}).get("frerec", {}).get("source") if loaded.data else None
-    if source is None or not Source.from_meta(source).format.startswith("dicom"):
+    source = source_of(loaded.data["image"]) if loaded.data else None
+    if source is None or not source.kind.startswith("dicom"):
         return None
     with quiet_libraries():
-        header = pydicom.dcmread(loaded.item.files[0], stop_before_pixels=True, specific_tags=["PatientID"])
+        header = pydicom.dcmread(source.files[0].stream(), stop_before_pixels=True, specific_tags=["PatientID"])
     return str(header.get("PatientID", "")) or None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -16,10 +15,9 @@ from monai.inferers import Inferer
 from monai.utils import CommonKeys
 
 from frerec.errors import FreRecError
-from frerec.io.provenance import plain
 from frerec.io.quiet import quiet_libraries
-from frerec.io.reading import file_sha256
-from frerec.io.source import Source
+from frerec.io.records import applied_to, source_of
+from frerec.io.writer import Written
 from frerec.run.failure import told
 from frerec.run.folder import LoadedItem
 from frerec.run.outcome import DONE, FAILED, Outcome
@@ -38,12 +36,12 @@ class FolderEvaluator(SupervisedEvaluator):
         val_data_loader: loader over a folder dataset.
         network: the recalibrating network, or ``torch.nn.Identity()`` for none.
         output_dir: folder that the saver writes into; outputs are recorded relative to it.
-        saver: gets the postprocessed dictionary of one item and returns it with the written files under
-            ``saved_key``.
+        saver: gets the postprocessed dictionary of one item and returns it with what it wrote under ``saved_key``, as a
+            list of :class:`frerec.io.writer.Written`.
         inferer: how the network is applied; None for a plain call.
         postprocessing: transform of one item's dictionary with ``image`` and ``pred``.
         val_handlers: handlers with ``attach``.
-        saved_key: where the saver leaves the list of paths it wrote.
+        saved_key: where the saver leaves what it wrote.
     """
 
     def __init__(
@@ -124,15 +122,22 @@ class FolderEvaluator(SupervisedEvaluator):
             if self.postprocessing is not None:
                 data = self.postprocessing(data)
             data = self.saver(data)
-            loaded.finish(DONE, outputs=self._outputs(data), **_told(data[CommonKeys.IMAGE]))
+            self._done(loaded, data[CommonKeys.IMAGE], data.get(self.saved_key, []))
         except Exception as error:
             self._fail(loaded, error)
 
-    def _outputs(self, data: dict[Any, Any]) -> list[dict[str, str]]:
-        paths = sorted(Path(path).resolve() for path in data.get(self.saved_key, []))
-        if not paths:
-            raise FreRecError(f"the saver wrote nothing. Check that it leaves its files under {self.saved_key!r}.")
-        return [{"path": path.relative_to(self.output_dir).as_posix(), "sha256": file_sha256(path)} for path in paths]
+    def _done(self, loaded: LoadedItem, image: Any, saved: Sequence[Written]) -> None:
+        """Keep what was written, the warnings of reader, transforms and saver, and the applied parameters."""
+        files = sorted((Path(path).resolve(), sha256) for written in saved for path, sha256 in written.files)
+        if not files:
+            raise FreRecError(f"the saver wrote nothing. Check that it leaves what it wrote under {self.saved_key!r}.")
+        outputs = [{"path": path.relative_to(self.output_dir).as_posix(), "sha256": sha256} for path, sha256 in files]
+        source, applied, written = source_of(image), applied_to(image), saved[-1]
+        told = [*(source.warnings if source else ()), *filter(None, [applied.bank_warning]), *written.warnings]
+        done = applied.record()
+        if written.likeness:
+            done["likeness"] = dict(written.likeness)
+        loaded.finish(DONE, outputs=outputs, warnings=told, applied=done)
 
     def _fail(self, loaded: LoadedItem, error: Exception) -> None:
         # the input was readable, so whatever the error says, a rerun is to try again
@@ -150,23 +155,3 @@ def _same_size(waiting: list[LoadedItem]) -> list[list[LoadedItem]]:
     for loaded in waiting:
         groups.setdefault(tuple(_image(loaded).shape), []).append(loaded)
     return list(groups.values())
-
-
-def _told(image: Any) -> dict[str, Any]:
-    """Warnings and applied parameters, as reader and transforms left them in the image's metadata."""
-    meta = getattr(image, "meta", {}).get("frerec", {})
-    shr = meta.get("shr", {}).get("applied", {})
-    applied = {
-        "normalize": plain(meta.get("normalize", {})),
-        "shr": json.loads(shr) if isinstance(shr, str) else plain(shr),
-    }
-    told = Source.from_meta(meta["source"]).warnings if "source" in meta else []
-    familiarity = meta.get("familiarity", {})
-    if familiarity:
-        applied["bank_distance"] = round(float(familiarity["distance"]), 3)
-        applied["bank_grade"] = str(familiarity["grade"])
-        told += [str(familiarity["warning"])] if familiarity["warning"] else []
-    written = meta.get("written", {})
-    told += written.get("warnings", [])
-    applied["likeness"] = written.get("likeness", {})
-    return {"warnings": told, "applied": {key: value for key, value in applied.items() if value}}

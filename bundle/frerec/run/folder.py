@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from monai.data import Dataset
+from monai.data import DataLoader, Dataset
 
+from frerec.io.datalist import files_below
+from frerec.io.formats import InputFile
+from frerec.io.listing import FolderItem, find_items, forget
 from frerec.io.quiet import quiet_libraries
 from frerec.run.failure import told
-from frerec.run.items import FolderItem, find_items
 from frerec.run.manifest import Manifest
 from frerec.run.outcome import FAILED, IGNORED, SKIPPED, UNCHANGED, Outcome, is_input_error
 
@@ -57,12 +60,12 @@ class FolderDataset(Dataset):
 
     Args:
         data: the input folder, or a list of items to use as it is.
-        transform: preprocessing of ``{"image": ..., "relative_path": name of the item}``, where ``image`` is the path
-            of a file or the list of the paths of a series.
+        transform: preprocessing of ``{"image": ..., "relative_path": name of the item}``, where ``image`` is the
+            opened file (:class:`frerec.io.formats.InputFile`, which stands for its path) or the list of those of a
+            series.
         manifest: memory of earlier runs, and the shard this run works on; None to forget both.
-        datalist: as in :func:`frerec.run.items.find_items`.
-        group_series: take the files of a DICOM series as one volume, as in
-            :func:`frerec.run.items.find_items`; False takes every file by itself.
+        datalist: CSV or JSON with an ``image`` column; only these images then count. Relative paths start at ``data``.
+        group_series: take the files of a DICOM series as one volume; False takes every file by itself.
 
     Raises:
         InputError: the folder or the datalist cannot be read.
@@ -77,7 +80,9 @@ class FolderDataset(Dataset):
         group_series: bool = True,
     ) -> None:
         if isinstance(data, str | os.PathLike):
-            items = find_items(data, datalist, group_series, [manifest.output_dir] if manifest else [])
+            listed = files_below(datalist, data) if datalist else None
+            items = find_items(data, listed, group_series, [manifest.output_dir] if manifest else [])
+            forget()
         else:
             items = list(data)
         #: Number of items in all shards together.
@@ -103,16 +108,32 @@ class FolderDataset(Dataset):
             reason, remedy = item.problem
             loaded.finish(SKIPPED, reason=reason, remedy=remedy)
             return
-        loaded.sha256 = item.sha256()
+        files = [InputFile.read(path) for path in item.files]
+        sums = "".join(file.sha256 for file in files)
+        loaded.sha256 = sums if len(files) == 1 else hashlib.sha256(sums.encode("ascii")).hexdigest()
         if item.is_side_file:
             loaded.finish(IGNORED, reason="not an image", remedy="Nothing to do")
         elif self.manifest is not None and self.manifest.is_unchanged(item.path, loaded.sha256):
             loaded.finish(UNCHANGED)
         else:
-            image = list(item.files) if item.is_series else item.files[0]
+            image = files if item.names else files[0]
             loaded.data = self.transform({"image": image, "relative_path": item.path})
 
 
 def keep_as_list(batch: Sequence[LoadedItem]) -> list[LoadedItem]:
     """Collate nothing: images of a batch may differ in size, and each keeps its own metadata."""
     return list(batch)
+
+
+class FolderLoader(DataLoader):
+    """Loads the items of a folder in their order, in batches that are lists.
+
+    Args:
+        dataset: a folder dataset.
+        batch_size: items in a batch.
+        num_workers: processes that load; 0 loads in this one.
+        kwargs: as in :class:`monai.data.DataLoader`.
+    """
+
+    def __init__(self, dataset: FolderDataset, batch_size: int = 1, num_workers: int = 0, **kwargs: Any) -> None:
+        super().__init__(dataset, num_workers, batch_size=batch_size, collate_fn=keep_as_list, **kwargs)

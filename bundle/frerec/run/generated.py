@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from frerec import __version__
 from frerec.errors import ConfigError
-from frerec.files import atomic_write
+from frerec.files import atomic_write, file_sha256
 from frerec.io.picture.writer import png_bytes
-from frerec.io.provenance import SOFTWARE, Generator, weights_checksum
+from frerec.io.provenance import SOFTWARE, Generator
 
 DATALIST = "datalist.csv"
 
@@ -73,7 +73,7 @@ class GeneratedSet:
             raise ConfigError("classes", self.classes, f"the generator knows {known}", "Name some of those")
         self.generator, self.output_dir = generator, Path(output_dir)
         self.count, self.seed, self.overwrite = int(count), seed, overwrite
-        self.checksum = weights_checksum(weights_path)
+        self.checksum = file_sha256(weights_path)
 
     def rows(self) -> list[dict[str, str]]:
         """The datalist: image (relative path), label, index, seed, generator (checksum of the weights), split."""

@@ -1,18 +1,20 @@
-"""What a folder run tells while it goes on and when it ends."""
+"""Handlers: what a folder run tells while it goes on and when it ends, and what guards a training."""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
 from ignite.engine import Engine, Events
 from tqdm import tqdm
 
-from frerec.errors import OutputError
+from frerec.errors import ConfigError, FreRecError, OutputError
+from frerec.files import printable
 from frerec.run.manifest import Manifest
 from frerec.run.outcome import (
     DONE,
@@ -26,7 +28,6 @@ from frerec.run.outcome import (
     exit_code,
 )
 from frerec.shr.retrieval.familiarity import FOREIGNER, UNUSUAL
-from frerec.text import printable
 
 _PLAIN_INTERVAL_S = 30.0
 
@@ -120,6 +121,10 @@ class RunReport:
         self.grades.clear()
         self.told_kinds.clear()
         self._start = self._told = time.monotonic()
+        outdated = self.manifest.outdated()
+        if outdated:
+            text = f"{outdated} items in {self.manifest.output_dir} were done with other settings or another version"
+            print(printable(f"{text}: those of this folder are done anew"), file=stream, flush=True)
         self._bar = tqdm(total=self.total, unit="image", file=stream, disable=not stream.isatty())
 
     def iteration_completed(self, engine: Engine) -> None:
@@ -191,6 +196,42 @@ class RunReport:
         if code != EXIT_OK:
             raise SystemExit(code)
         return code
+
+
+class RequireFiniteLoss:
+    """Raise as soon as a loss is NaN or infinite, and at once where there is no batch to compute one from.
+
+    Ignite's ``TerminateOnNan`` ends the engine too, but the workflow would go on and save what is left.
+
+    Args:
+        output_transform: gets the engine's output and returns the loss as a number.
+    """
+
+    def __init__(self, output_transform: Callable[[Any], float]) -> None:
+        self.output_transform = output_transform
+
+    def attach(self, engine: Engine) -> None:
+        """Register with the end of each iteration.
+
+        Raises:
+            ConfigError: there are fewer images than a batch takes. MONAI would skip the training with a warning.
+        """
+        if getattr(engine.state, "epoch_length", None) == 0:
+            raise ConfigError("batch_size", None, "there are fewer images than one batch takes", "Use a smaller one")
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Check the last loss.
+
+        Raises:
+            FreRecError: it is not finite; names the epoch and iteration.
+        """
+        loss = float(self.output_transform(engine.state.output))
+        if not math.isfinite(loss):
+            raise FreRecError(
+                f"the loss became {loss} in epoch {engine.state.epoch}, iteration {engine.state.iteration}. "
+                "Start again with a smaller learning_rate or another seed; it goes on from the last checkpoint."
+            )
 
 
 def _outcomes(engine: Engine) -> list[Outcome]:

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from frerec.errors import ConfigError, InputError
-from frerec.files import atomic_write, remove_leftovers
-from frerec.io.reading import file_sha256
+from frerec.files import atomic_write, file_sha256, name_to_text, printable, remove_leftovers, text_to_name
+from frerec.io.provenance import RunSettings
 from frerec.run.outcome import DONE, STATUSES, UNCHANGED, Outcome
-from frerec.run.settings import fingerprint
-from frerec.text import name_to_text, printable, text_to_name
 
 try:
     import fcntl
@@ -42,7 +40,7 @@ def read_records(path: str | os.PathLike[str]) -> dict[str, Record]:
         path: the file; may be absent.
 
     Returns:
-        The last record of every item, by the item's path as text (:func:`frerec.text.name_to_text`).
+        The last record of every item, by the item's path as text (:func:`frerec.files.name_to_text`).
     """
     records: dict[str, Record] = {}
     try:
@@ -118,7 +116,7 @@ class Manifest:
 
     Args:
         output_dir: folder of the outputs; made where absent.
-        settings: what the outputs depend on, from :func:`frerec.run.settings.run_settings`.
+        settings: what the outputs depend on, from :func:`frerec.io.provenance.run_settings`.
         overwrite: redo everything, whatever earlier runs did.
         shard_index: which of ``shard_count`` parts of the folder this run works on, from 0.
         shard_count: number of runs that share the work. Each writes its own ``manifest.<index>-of-<count>.jsonl``;
@@ -142,8 +140,8 @@ class Manifest:
                 "Give every run its own number from 0",
             )  # fmt: skip
         self.output_dir = Path(output_dir)
-        self.settings = dict(settings)
-        self.fingerprint = fingerprint(self.settings)
+        self.settings = RunSettings(settings)
+        self.fingerprint = self.settings.fingerprint
         self.overwrite = overwrite
         self.shard_index, self.shard_count = shard_index, shard_count
         name = NAME if shard_count == 1 else f"manifest.{shard_index}-of-{shard_count}.jsonl"
@@ -184,6 +182,10 @@ class Manifest:
             return all(file_sha256(path) == sha256 for path, sha256 in files)
         except OSError:
             return False
+
+    def outdated(self) -> int:
+        """How many items an earlier run did with other settings or another version, which are therefore done anew."""
+        return sum(r["status"] == DONE and r.get("fingerprint") != self.fingerprint for r in self.previous().values())
 
     def open(self) -> IO[bytes]:
         """Lock the folder, clear what killed runs left half-written, and open the manifest for appending.

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from frerec.errors import ConfigError, FreRecError, InputError, OutputError
-from frerec.text import printable
+from frerec.files import printable
 
 #: Written and checked.
 DONE = "done"

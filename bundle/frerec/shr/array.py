@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -13,9 +13,11 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 
 from frerec.errors import ConfigError, FreRecError
+from frerec.io.records import note
 from frerec.shr.bank.reference import ReferenceBank
 from frerec.shr.replacement import (
     HighBand,
+    correlate_slices,
     impose_profile,
     replace_high_frequencies,
     rescale_amplitudes,
@@ -24,8 +26,7 @@ from frerec.shr.replacement import (
 from frerec.shr.retrieval.retriever import Retriever
 from frerec.shr.statistics import content_hash, slices_as_batch
 
-MODES = ("replace", "amplitude", "log_amplitude")
-SAMPLINGS = ("image", "gaussian")
+MODES = ("replace", "amplitude")
 CACHED_QUERIES = 4096
 
 
@@ -77,14 +78,15 @@ class StatisticalHighFrequencyReplacement(Transform):
     """Stage 1 of FreRec: replace an image's high frequencies by ones with statistics of similar real images.
 
     Every random draw is seeded by ``seed`` and the image's content, so batch, order, worker and shard do not matter.
-    A volume (C, H, W, D) that meets a 2-D bank is one object: one retrieval, one drawn profile, a noise field a slice.
+    A volume (C, H, W, D) that meets a 2-D bank is one object: one retrieval, one drawn profile, a noise field a slice,
+    as like its neighbours as the slices are.
 
     Source: paper, stage 1 (SHR), steps 1 to 4. What it leaves open and we chose is in docs/explanation/method.md.
 
     Args:
         bank: the reference bank, or its path.
         mask_ratio: radius where the high band begins, in fractions of Nyquist (paper 0.5).
-        top_k: number of similar real images whose statistics are drawn from (paper 200; ours 50, because a
+        top_k: number of similar real images whose statistics are drawn from (paper 200; ours 5, because a
             third of a bank of 600 is hardly more similar than a random image).
         bands: rings of the high band that get a power of their own; 1 is the paper's single band, None one ring for
             each frequency step (in the modes that rescale amplitudes, None is 1).
@@ -92,10 +94,8 @@ class StatisticalHighFrequencyReplacement(Transform):
             other modes the share of the rescaled coefficients.
         transition: width, in fractions of Nyquist, over which the share of noise rises from 0 at ``mask_ratio`` to
             ``strength`` in mode ``replace``; 0 for the paper's step.
-        mode: ``replace`` mixes with noise and imposes a jointly drawn profile; ``amplitude`` and ``log_amplitude``
-            are the literal reading of the paper: amplitudes rescaled to a drawn mean and standard deviation.
-        sampling: for ``replace``: ``image`` draws the profile of one of the ``top_k``, ``gaussian`` from the Gaussian
-            with their mean and empirical covariance over rings and channels.
+        mode: ``replace`` mixes with noise and imposes the profile of one of the ``top_k``; ``amplitude`` is the literal
+            reading of the paper: amplitudes rescaled to a drawn mean and standard deviation.
         method: how similar images are found, see :class:`frerec.shr.retrieval.retriever.Retriever`.
         seed: seed of all draws.
         max_gain: for ``replace``: how far own amplitudes are raised at most; what lacks beyond is filled with noise.
@@ -107,15 +107,14 @@ class StatisticalHighFrequencyReplacement(Transform):
     def __init__(
         self,
         bank: ReferenceBank | str | PathLike[str],
-        mask_ratio: float = 0.25,
-        top_k: int = 50,
+        mask_ratio: float = 0.1,
+        top_k: int = 5,
         bands: int | None = None,
-        strength: float = 0.3,
+        strength: float = 1.0,
         mode: str = "replace",
-        sampling: str = "image",
-        method: str = "random",
+        method: str = "descriptor",
         seed: int = 0,
-        transition: float = 0.0,
+        transition: float = 0.3,
         max_gain: float = 2.0,
     ) -> None:
         if max_gain < 1:
@@ -126,20 +125,17 @@ class StatisticalHighFrequencyReplacement(Transform):
             raise ConfigError("strength", strength, "it is a share", "Use a number from 0 to 1")
         if mode not in MODES:
             raise ConfigError("mode", mode, "unknown mode of replacement", f"Use one of {', '.join(MODES)}")
-        if sampling not in SAMPLINGS:
-            raise ConfigError("sampling", sampling, "unknown way to draw", f"Use one of {', '.join(SAMPLINGS)}")
         self.bank = _open(bank)
         self.retriever = Retriever(self.bank, method=method, top_k=top_k)
         self.mask_ratio, self.top_k, self.strength, self.transition = mask_ratio, top_k, strength, transition
         self.max_gain = max_gain
         self.bands = 1 if bands is None and mode != "replace" else bands
-        self.mode, self.sampling, self.method, self.seed = mode, sampling, method, seed
+        self.mode, self.method, self.seed = mode, method, seed
         self._found = _Remembered(top_k)
 
     def settings(self) -> dict[str, Any]:
         """Everything that decides the result beside the image, as plain values."""
-        names = ("mask_ratio", "top_k", "bands", "strength", "transition", "max_gain", "mode", "sampling")
-        names += ("method", "seed")
+        names = ("mask_ratio", "top_k", "bands", "strength", "transition", "max_gain", "mode", "method", "seed")
         return {**{name: getattr(self, name) for name in names}, "bank_sha256": self.bank.sha256}
 
     def __call__(
@@ -167,9 +163,8 @@ class StatisticalHighFrequencyReplacement(Transform):
             profile: log10 power (C, R) to impose in mode ``replace``, in place of a drawn one; the bank is not asked.
 
         Returns:
-            MetaTensor (C, *spatial) float32 with ``meta["frerec"]["shr"]``: ``applied`` (JSON text of the settings and
-            the drawn bank image), ``profile`` (float32 (C, R) to impose after stage 2; of size 0 for none) and
-            ``spacing`` (millimetres along each axis with a 3-D bank, else of size 0).
+            MetaTensor (C, *spatial) float32, whose record (:class:`frerec.io.records.Applied`) tells the settings with
+            the drawn bank image (``shr``), the ``profile`` to impose after stage 2 and its ``spacing``.
 
         Raises:
             FreRecError: channels or dimensions do not fit the bank, or values are not finite.
@@ -194,9 +189,7 @@ class StatisticalHighFrequencyReplacement(Transform):
                 plain, fingerprint, indices, profile, strength, mask_ratio, transition, spacing, draw
             )
             result = MetaTensor(replaced, meta=dict(result.meta))
-        frerec = dict(result.meta.get("frerec", {}))
-        frerec["shr"] = {"applied": json.dumps(applied), "profile": imposed, "spacing": torch.tensor(spacing)}
-        result.meta["frerec"] = frerec
+        note(result, shr=applied, profile=imposed, spacing=spacing)
         return result
 
     def _check(self, x: torch.Tensor) -> None:
@@ -227,17 +220,16 @@ class StatisticalHighFrequencyReplacement(Transform):
         if self.mode == "replace":
             if profile is None:
                 assert indices is not None
-                profile = self._draw_profile(indices, chosen, generator)
+                profile = self.bank.profiles_of(indices[chosen : chosen + 1])[0]
             seeds = [_seed(self.seed, fingerprint, draw * 100_003 + i) for i in range(len(batch))]
-            noise = white_noise(batch.shape[1:], seeds, batch.device)
+            noise = correlate_slices(white_noise(batch.shape[1:], seeds, batch.device), batch, band)
             share = band.share(strength, transition, mask_ratio)
             out = replace_high_frequencies(batch, profile, band, share, noise, self.max_gain)
         else:
             profile = torch.zeros(0)
-            log = self.mode == "log_amplitude"
-            mean, std = self.bank.band_statistics(mask_ratio, band.count, log=log, indices=indices)
+            mean, std = self.bank.band_statistics(mask_ratio, band.count, indices=indices)
             mean, std = _normal_draw(mean, generator), _normal_draw(std, generator).clamp(min=0)
-            out = rescale_amplitudes(batch, mean, std, band, strength, log)
+            out = rescale_amplitudes(batch, mean, std, band, strength)
         return batch_as_slices(out.float(), x.ndim), profile, None if indices is None else int(indices[chosen])
 
     def _similar(
@@ -256,15 +248,6 @@ class StatisticalHighFrequencyReplacement(Transform):
             else found
         )
 
-    def _draw_profile(self, indices: torch.Tensor, chosen: int, generator: torch.Generator) -> torch.Tensor:
-        if self.sampling == "image":
-            return self.bank.profiles_of(indices[chosen : chosen + 1])[0]
-        profiles = self.bank.profiles_of(indices)
-        # a sum of deviations with normal weights has their empirical covariance, with no matrix to factorise
-        mean = profiles.double().mean(0)
-        weights = torch.randn(len(indices), dtype=torch.float64, generator=generator) / max(len(indices) - 1, 1) ** 0.5
-        return (mean + torch.einsum("k,kcr->cr", weights, profiles.double() - mean)).float()
-
 
 class ImposeProfile(Transform):
     """Give stage 2's output exactly the profile that stage 1 drew, keeping its phases.
@@ -280,14 +263,14 @@ class ImposeProfile(Transform):
         spatial_dims: 2 or 3, of the bank: with 2 a volume is imposed on as one stack of slices.
     """
 
-    def __init__(self, mask_ratio: float = 0.25, bands: int | None = None, spatial_dims: int = 2) -> None:
+    def __init__(self, mask_ratio: float = 0.1, bands: int | None = None, spatial_dims: int = 2) -> None:
         self.mask_ratio, self.bands, self.spatial_dims = mask_ratio, bands, spatial_dims
 
     def __call__(  # type: ignore[override]
         self,
         image: torch.Tensor,
         profile: torch.Tensor,
-        spacing: torch.Tensor | None = None,
+        spacing: Sequence[float] = (),
         limits: tuple[float, float] = (-math.inf, math.inf),
         step: float = 0.0,
     ) -> torch.Tensor:
@@ -295,8 +278,8 @@ class ImposeProfile(Transform):
 
         Args:
             image: (C, *spatial), nominal range [0, 1].
-            profile: (C, R) from ``meta["frerec"]["shr"]["profile"]``; of size 0 to leave the image as it is.
-            spacing: ``meta["frerec"]["shr"]["spacing"]``; None or of size 0 for equal spacing.
+            profile: (C, R) as stage 1 drew it; of size 0 to leave the image as it is.
+            spacing: along each axis, likewise; empty for equal spacing.
             limits: smallest and largest value that can be stored, on the scale of ``image``.
             step: between neighbouring values that can be stored, on that scale; 0 where values are not rounded.
 
@@ -308,8 +291,7 @@ class ImposeProfile(Transform):
             return image
         plain = image.as_tensor() if isinstance(image, MetaTensor) else image
         batch = slices_as_batch(plain.float(), self.spatial_dims)
-        steps = None if spacing is None or len(spacing) == 0 else [float(step) for step in spacing]
-        band = HighBand(batch.shape[2:], self.mask_ratio, self.bands, steps, batch.device)
+        band = HighBand(batch.shape[2:], self.mask_ratio, self.bands, spacing or None, batch.device)
 
         def store(values: torch.Tensor) -> torch.Tensor:
             if step > 0:

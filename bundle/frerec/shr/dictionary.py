@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping
 from os import PathLike
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from frerec.io.records import applied_to
 from frerec.shr.array import ImposeProfile, StatisticalHighFrequencyReplacement
 from frerec.shr.bank.reference import ReferenceBank
 
@@ -25,7 +25,6 @@ class StatisticalHighFrequencyReplacementd(MapTransform):
         bands: as there.
         strength: as there.
         mode: as there.
-        sampling: as there.
         method: as there.
         seed: as there.
         transition: as there.
@@ -37,21 +36,20 @@ class StatisticalHighFrequencyReplacementd(MapTransform):
         self,
         keys: KeysCollection,
         bank: ReferenceBank | str | PathLike[str],
-        mask_ratio: float = 0.25,
-        top_k: int = 50,
+        mask_ratio: float = 0.1,
+        top_k: int = 5,
         bands: int | None = None,
-        strength: float = 0.3,
+        strength: float = 1.0,
         mode: str = "replace",
-        sampling: str = "image",
-        method: str = "random",
+        method: str = "descriptor",
         seed: int = 0,
-        transition: float = 0.0,
+        transition: float = 0.3,
         max_gain: float = 2.0,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.replace = StatisticalHighFrequencyReplacement(
-            bank, mask_ratio, top_k, bands, strength, mode, sampling, method, seed, transition, max_gain
+            bank, mask_ratio, top_k, bands, strength, mode, method, seed, transition, max_gain
         )
 
     def settings(self) -> dict[str, Any]:
@@ -71,8 +69,8 @@ class ImposeProfiled(MapTransform):
 
     Args:
         keys: keys of stage 2's outputs (C, *spatial).
-        reference_key: entry whose ``meta["frerec"]["shr"]["profile"]`` was drawn: stage 2's input. Its
-            ``meta["frerec"]["storable"]``, where there is one, gives limits and step.
+        reference_key: entry for which the profile was drawn: stage 2's input. What its file can store gives limits and
+            step.
         mask_ratio: see the array form, also for the arguments that follow.
         bands: as there.
         spatial_dims: as there.
@@ -83,7 +81,7 @@ class ImposeProfiled(MapTransform):
         self,
         keys: KeysCollection,
         reference_key: str = "image",
-        mask_ratio: float = 0.25,
+        mask_ratio: float = 0.1,
         bands: int | None = None,
         spatial_dims: int = 2,
         allow_missing_keys: bool = False,
@@ -99,10 +97,7 @@ class ImposeProfiled(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return a copy of ``data`` with the profile imposed on ``keys``."""
         result = dict(data)
-        known = result[self.reference_key].meta["frerec"]
-        drawn, storable = known["shr"], known.get("storable", {})
-        limits = float(storable.get("lower", -math.inf)), float(storable.get("upper", math.inf))
+        drawn = applied_to(result[self.reference_key])
         for key in self.key_iterator(result):
-            step = float(storable.get("step", 0.0))
-            result[key] = self.impose(result[key], drawn["profile"], drawn["spacing"], limits, step)
+            result[key] = self.impose(result[key], drawn.profile, drawn.spacing, drawn.storable, drawn.step)
         return result

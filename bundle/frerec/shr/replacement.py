@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,8 @@ from frerec.spectrum.power import POWER_FLOOR
 
 #: How far the power of a band is corrected at once, and in all, for what storing does to it.
 CORRECTION, LARGEST_CORRECTION = 4.0, 100.0
+#: Largest correlation of the noise of neighbouring slices.
+MOST_CORRELATED = 0.98
 
 
 class _Layout(NamedTuple):
@@ -263,30 +266,52 @@ def impose_profile(
     return y
 
 
+def correlate_slices(noise: torch.Tensor, x: torch.Tensor, band: HighBand) -> torch.Tensor:
+    """Give noise from slice to slice the correlation that the high frequencies of a volume have.
+
+    Independent noise in each slice would be seen as flicker where neighbouring slices show the same structure.
+
+    Args:
+        noise: white noise of the shape of ``x``, drawn for each slice.
+        x: (B, C, *spatial), the slices of one volume in order.
+        band: the high band of images of this size.
+
+    Returns:
+        White noise within each slice, float32 of the shape of ``x``; a first-order autoregression over slices.
+    """
+    if len(x) < 2:
+        return noise
+    high = band.spectrum(x)[..., band.inside]
+    product = (high[1:] * high[:-1].conj()).real.sum()
+    power = (high[1:].abs().square().sum() * high[:-1].abs().square().sum()).sqrt().clamp(min=POWER_FLOOR)
+    kept = float((product / power).clamp(0, MOST_CORRELATED))
+    correlated = noise.clone()
+    for before, now in pairwise(correlated):
+        now.mul_(math.sqrt(1 - kept**2)).add_(before, alpha=kept)
+    return correlated
+
+
 def rescale_amplitudes(
-    x: torch.Tensor, mean: torch.Tensor, std: torch.Tensor, band: HighBand, strength: float = 1.0, log: bool = False
+    x: torch.Tensor, mean: torch.Tensor, std: torch.Tensor, band: HighBand, strength: float = 1.0
 ) -> torch.Tensor:
     """The paper's step 4 read literally, on amplitudes: |F| <- std (|F| - mu) / sigma + mean, phases kept.
 
     Args:
         x: (B, C, *spatial), one object, nominal range [0, 1].
-        mean: (C, bands) drawn mean amplitude (log10 amplitude with ``log``).
+        mean: (C, bands) drawn mean amplitude.
         std: (C, bands) drawn standard deviation of the same.
         band: the high band of images of this size, with as many bands.
         strength: share of the rescaled coefficients, 0 to 1, the rest is the object's own.
-        log: recalibrate log10 amplitudes, which cannot turn negative; without it negative results become 0.
 
     Returns:
         float32 tensor of the shape of ``x``.
     """
     own = band.spectrum(x)
     amplitude = own.abs().double().clamp(min=math.sqrt(POWER_FLOOR))
-    value = amplitude.log10() if log else amplitude
-    mu = band.mean(value).mean(0, keepdim=True)
-    sigma = (band.mean(value.square()).mean(0, keepdim=True) - mu.square()).clamp(min=1e-20).sqrt()
-    new = band.spread(std) * (value - band.spread(mu)) / band.spread(sigma, outside=1.0) + band.spread(mean)
-    new = 10**new if log else new.clamp(min=0)
-    factor = strength * (new / amplitude - 1) * band.inside
+    mu = band.mean(amplitude).mean(0, keepdim=True)
+    sigma = (band.mean(amplitude.square()).mean(0, keepdim=True) - mu.square()).clamp(min=1e-20).sqrt()
+    new = band.spread(std) * (amplitude - band.spread(mu)) / band.spread(sigma, outside=1.0) + band.spread(mean)
+    factor = strength * (new.clamp(min=0) / amplitude - 1) * band.inside
     return band.add(x, own * factor.float())
 
 

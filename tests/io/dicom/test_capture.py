@@ -38,7 +38,7 @@ def test_pictures_become_valid_objects(
     path.write_bytes(png_bytes(array, {}))
     item = recalibrate(path, tmp_path / "in", tmp_path / "out", output_format="dicom", synthetic=synthetic)
     out = tmp_path / "out" / "p.dcm"
-    assert item["saved"] == [str(out)]
+    assert [path for path, _ in item["saved"][0].files] == [str(out)]
     dataset = pydicom.dcmread(out)
     assert np.array_equal(dataset.pixel_array, array if planes < 4 else array[..., :3])
     assert dataset.ConversionType == ("SYN" if synthetic else "WSD")

@@ -11,11 +11,14 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 
 from frerec.io.dicom.encoding import free_embedded_overlays, keep_lossy_history, put_pixels
-from frerec.io.stored_pixels import StoredPixels
+from frerec.io.formats import InputFile
+from frerec.io.restoring import EncodedPixels
+
+FILE = InputFile(Path("x"), "")
 
 
-def stored(array: np.ndarray, photometric: str = "MONOCHROME2", bits: int | None = None) -> StoredPixels:
-    return StoredPixels(Path("x"), array, True, photometric, bits or array.itemsize * 8)
+def stored(array: np.ndarray, photometric: str = "MONOCHROME2", bits: int | None = None) -> EncodedPixels:
+    return EncodedPixels(FILE, array, True, photometric, bits or array.itemsize * 8)
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def test_colour_is_stored_by_pixel(header: Dataset) -> None:
 
 def test_floating_point_goes_to_its_own_element(header: Dataset) -> None:
     array = np.linspace(-1, 1, 15, dtype=np.float32).reshape(3, 5)
-    put_pixels(header, StoredPixels(Path("x"), array, True, "MONOCHROME2", 0, "FloatPixelData"))
+    put_pixels(header, EncodedPixels(FILE, array, True, "MONOCHROME2", 0, "FloatPixelData"))
     assert np.array_equal(header.pixel_array, array)
     assert "PixelData" not in header and "BitsStored" not in header and header.BitsAllocated == 32
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from frerec.io.dicom.grouping import group_files
+from frerec.io.dicom.grouping import FileGroup, group_files
+from frerec.io.listing import look
 from tests.io.dicom.objects import AXIAL, CT, dicom_object, save
 
 PIXELS = np.arange(20, dtype=np.uint8).reshape(4, 5)
@@ -25,12 +27,16 @@ def write(path: Path, height: float | None, *, series: str = "1.2.1", pixels: np
     return save(dicom_object(pixels, **known), path)
 
 
+def group_of(files: Iterable[Path]) -> list[FileGroup]:
+    return group_files({path: look(path).slice for path in files})
+
+
 def grouped(root: Path) -> list[list[str]]:
     """Names in each group below a folder, asked for in two orders."""
     files = [path for path in root.rglob("*") if path.is_file()]
     random.Random(3).shuffle(files)
-    groups = group_files(files)
-    assert groups == group_files(files[::-1])
+    groups = group_of(files)
+    assert groups == group_of(files[::-1])
     assert sorted(path for group in groups for path in group.files) == sorted(files)
     return [[path.relative_to(root).as_posix() for path in group.files] for group in groups]
 
@@ -88,7 +94,7 @@ def test_a_second_copy_is_a_volume_of_its_own(tmp_path: Path) -> None:
         ["study/again"],
         ["study (copy)/0", "study (copy)/1", "study (copy)/2"],
     ]
-    warned = [group for group in group_files(tmp_path.rglob("*/*")) if group.warnings]
+    warned = [group for group in group_of(tmp_path.rglob("*/*")) if group.warnings]
     assert len(warned) == 2
     assert all("copies of other files" in group.warnings[0] for group in warned)
 
@@ -116,7 +122,7 @@ def test_the_volumes_of_a_4d_series_are_told_apart(tmp_path: Path, attribute: st
             if (name, i) != ("b", 2):
                 write(tmp_path / f"{i}{name}", i, **{attribute: value})
     assert grouped(tmp_path) == [["0a", "1a", "2a"], ["0b", "1b"]]
-    assert f"told apart by {attribute}" in group_files(tmp_path.iterdir())[0].warnings[0]
+    assert f"told apart by {attribute}" in group_of(tmp_path.iterdir())[0].warnings[0]
 
 
 @pytest.mark.parametrize("slices_first", [True, False])
@@ -133,7 +139,7 @@ def test_a_4d_series_in_no_order_is_taken_slice_by_slice(tmp_path: Path) -> None
         for name in "ab":
             write(tmp_path / f"{i}{name}", i, InstanceNumber=1)
     assert all(len(group) == 1 for group in grouped(tmp_path))
-    assert all("taken by itself" in group.warnings[0] for group in group_files(tmp_path.iterdir()))
+    assert all("taken by itself" in group.warnings[0] for group in group_of(tmp_path.iterdir()))
 
 
 def test_the_real_mr_series_is_one_volume(shared_data: Path) -> None:

@@ -81,10 +81,10 @@ def keeps_the_promise(path: Path, tmp_path: Path, recalibrate: Run) -> bool:
         assert "\n" not in str(error)
         return False
     assert np.isfinite(normalized.numpy()).all()
-    (written, *_) = item["image"].meta["frerec"]["written"]["files"]
-    again = read_image(Path(written["path"]))
+    ((written, _), *_) = item["saved"][-1].files
+    again = read_image(written)
     assert again.array.tobytes() == image.numpy().tobytes()
-    assert again.details["dtype"] == read_image(path).details["dtype"]
+    assert again.source.dtype == read_image(path).source.dtype
     return True
 
 

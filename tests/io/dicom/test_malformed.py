@@ -85,7 +85,7 @@ def test_a_delimiter_between_any_two_elements_is_passed_over(tmp_path: Path, del
     for end in ends[7:]:  # behind the file meta information
         path.write_bytes(data[:end] + delimiter * 2 + data[end:])
         assert np.array_equal(passed_on(path, tmp_path / "out").pixel_array, GRAY)
-        assert LoadMedicalImage()(path).meta["frerec"]["source"]["format"] == "dicom"
+        assert LoadMedicalImage()(path).meta["frerec"]["source"].kind == "dicom"
 
 
 def test_a_delimiter_in_an_item_is_passed_over(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_malformed_attribute_that_is_not_needed_is_kept_unread_and_told(tmp_pa
     path = tmp_path / "x.dcm"
     path.write_bytes(wrong)
     image = LoadMedicalImage()(path)
-    told = SaveRecalibrated(str(tmp_path / "out"))(image.as_tensor(), image.meta)["warnings"]
+    told = SaveRecalibrated(str(tmp_path / "out"))(image.as_tensor(), image.meta).warnings
     assert "attribute (0018,9073) is malformed; its bytes were kept unread" in told
     written = (tmp_path / "out" / "x.dcm").read_bytes()
     assert struct.pack("<HH2sHL", 0x18, 0x9073, b"UN", 0, 6) + b"abcdef" in written and weight + b"?!?!" in written

@@ -114,10 +114,11 @@ def written(
 ) -> list[Path]:
     """Outputs of several kinds, one of them a picture as Secondary Capture, stored in the archive."""
     root, out = shared_data / "dicom", tmp_path_factory.mktemp("out")
-    saved = [recalibrate(root / name, root, out, change=0.02, synthetic=True)["saved"][0] for name in FILES]
+    saved = [recalibrate(root / name, root, out, change=0.02, synthetic=True)["saved"][0].files[0][0] for name in FILES]
     folder = tmp_path_factory.mktemp("pictures")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 24), dtype=np.uint8)).save(folder / "p.png")
-    saved += recalibrate(folder / "p.png", folder, out, output_format="dicom", synthetic=True)["saved"]
+    capture = recalibrate(folder / "p.png", folder, out, output_format="dicom", synthetic=True)
+    saved.append(capture["saved"][0].files[0][0])
     paths = [Path(path) for path in saved]
     send(archive, paths)
     return paths

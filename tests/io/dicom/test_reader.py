@@ -16,8 +16,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from frerec.errors import InputError
 from frerec.io.loader import LoadMedicalImage
-from frerec.io.source import Source
-from frerec.io.stored import to_stored
+from frerec.io.records import Source
+from frerec.io.writer import encoded_pixels
 from tests.io.dicom.objects import CT, dicom_object, enhanced_object, save
 
 LOAD = LoadMedicalImage()
@@ -40,12 +40,12 @@ COMPRESSED = {
 
 
 def source_of(image) -> Source:
-    return Source.from_meta(image.meta["frerec"]["source"])
+    return image.meta["frerec"]["source"]
 
 
 def written(image, values=None):
     """What a writer would store for the loaded image, or for other values in its place."""
-    return to_stored(image.numpy() if values is None else values, source_of(image))[0]
+    return encoded_pixels(image.numpy() if values is None else values, source_of(image))[0]
 
 
 def pydicom_pixels(path) -> np.ndarray:
@@ -98,7 +98,7 @@ def test_padding_is_no_edge_does_not_count_and_comes_back_untouched(tmp_path):
     real = stored > -1980
     assert image.numpy().min() == stored[real].min() - 1000
     assert (image[0].numpy()[~real] == image.numpy().min()).all()
-    assert source_of(image).details["range"]["measured"] == [image.numpy().min(), image.numpy().max()]
+    assert list(source_of(image).ranges["measured"]) == [image.numpy().min(), image.numpy().max()]
     # Values pushed into the padding range must not turn into padding.
     back = written(image, np.full_like(image.numpy(), -2985)).array
     assert np.array_equal(back[~real], stored[~real])
@@ -109,7 +109,7 @@ def test_padding_stated_as_the_bit_pattern_of_another_sign(tmp_path):
     stored = np.arange(-3, 9, dtype=np.int16).reshape(3, 4)
     dataset = dicom_object(stored)
     dataset.add_new("PixelPaddingValue", "US", 65533)
-    assert source_of(LOAD(save(dataset, tmp_path / "a.dcm"))).details["padding"] == [-3, -3]
+    assert source_of(LOAD(save(dataset, tmp_path / "a.dcm"))).padding == (-3, -3)
 
 
 def test_modality_lut_goes_to_the_nearest_entry_and_back(tmp_path):
@@ -183,8 +183,8 @@ def test_an_enhanced_object_of_several_volumes_is_a_sequence_of_pictures(tmp_pat
         (turned, "its frames are not parallel"),
     ):
         image = LOAD(save(dataset, tmp_path / "a.dcm"))
-        assert source_of(image).details["last_axis"] == "frame"
-        assert source_of(image).warnings == [f"{reason}: they are taken as a sequence of pictures"]
+        assert source_of(image).last_axis == "frame"
+        assert source_of(image).warnings == (f"{reason}: they are taken as a sequence of pictures",)
         assert np.array_equal(image[0].numpy(), np.moveaxis(volume.astype(np.float32) - 5, 0, -1))
         assert np.array_equal(written(image).array, volume)
 
@@ -192,7 +192,7 @@ def test_an_enhanced_object_of_several_volumes_is_a_sequence_of_pictures(tmp_pat
 def test_an_enhanced_object_with_uneven_frames_is_a_volume_with_a_warning(tmp_path):
     dataset = enhanced_object(np.arange(80, dtype=np.uint16).reshape(4, 4, 5), [0.0, 2.0, 5.0, 6.0], [1.0] * 4)
     image = LOAD(save(dataset, tmp_path / "a.dcm"))
-    assert source_of(image).details["last_axis"] == "slice"
+    assert source_of(image).last_axis == "slice"
     assert "unevenly spaced (1.000 to 3.000 mm)" in source_of(image).warnings[0]
 
 
@@ -200,7 +200,7 @@ def test_cine_frames_stay_in_their_order(tmp_path):
     stored = NOISE.integers(0, 255, (3, 4, 5, 3)).astype(np.uint8)
     image = LOAD(save(dicom_object(stored, photometric="RGB"), tmp_path / "a.dcm"))
     assert np.array_equal(image.numpy(), stored.transpose(3, 1, 2, 0))
-    assert source_of(image).details["last_axis"] == "frame"
+    assert source_of(image).last_axis == "frame"
 
 
 REFUSED = {

@@ -15,8 +15,7 @@ from frerec.errors import InputError
 from frerec.io.intensity import NormalizeRange
 from frerec.io.loader import LoadMedicalImage
 from frerec.io.naming import output_path
-from frerec.io.source import Source
-from frerec.io.stored import to_stored
+from frerec.io.writer import encoded_pixels
 from tests.io.dicom.objects import SC, dicom_object, save, save_series
 
 LOAD = LoadMedicalImage()
@@ -66,13 +65,13 @@ def test_slices_are_ordered_by_place_not_by_name_and_written_to_their_own_files(
     assert np.array_equal(image[0].numpy(), np.moveaxis(VOLUME, 0, -1))
     assert image.meta["spacing"].tolist() == [0.5, 0.75, 3.0]
     assert (image.affine.numpy() @ [0, 0, 1, 1])[:3].tolist() == [10.0, 20.0, 8.0]
-    source = Source.from_meta(image.meta["frerec"]["source"])
+    source = image.meta["frerec"]["source"]
     values = image.numpy().copy()
     values[0, 2, 3, 4] += 9
-    stored = to_stored(values, source)
+    stored = encoded_pixels(values, source)
     assert [pixels.changed for pixels in stored] == [False] * 4 + [True]
     for index, pixels in enumerate(stored):
-        assert np.array_equal(pydicom.dcmread(pixels.path).pixel_array, VOLUME[index])
+        assert np.array_equal(pydicom.dcmread(pixels.original.path).pixel_array, VOLUME[index])
         expected = VOLUME[index].copy()
         expected[2, 3] += 9 * (index == 4)
         assert np.array_equal(pixels.array, expected)
@@ -88,11 +87,11 @@ def test_slices_with_scales_of_their_own_become_one_scale(tmp_path):
     image = LOAD(folder)
     expected = [VOLUME[index] * slope + 1 for index, slope in enumerate(slopes)]
     assert np.array_equal(image[0].numpy(), np.stack(expected, axis=-1))
-    stored = to_stored(image.numpy(), Source.from_meta(image.meta["frerec"]["source"]))
+    stored = encoded_pixels(image.numpy(), image.meta["frerec"]["source"])
     assert all(np.array_equal(pixels.array, VOLUME[index]) for index, pixels in enumerate(stored))
     # one slice's range must not become the limit of all
     normalized = NormalizeRange()(image)
-    assert normalized.meta["frerec"]["storable"]["upper"] >= float(normalized.max())
+    assert normalized.meta["frerec"]["applied"].storable[1] >= float(normalized.max())
 
 
 def test_a_tilted_gantry_stays_a_shear(tmp_path):
@@ -102,7 +101,7 @@ def test_a_tilted_gantry_stays_a_shear(tmp_path):
 
 
 def warnings_of(image):
-    return Source.from_meta(image.meta["frerec"]["source"]).warnings
+    return list(image.meta["frerec"]["source"].warnings)
 
 
 def move(path, height):
@@ -130,7 +129,7 @@ def test_an_uneven_stack_is_one_volume_as_it_is(tmp_path, heights):
     assert (image.affine.numpy() @ [0, 0, 4, 1])[:3].tolist() == [10.0, 20.0, heights[-1]]
     (told,) = warnings_of(image)
     assert re.match(r"its slices are unevenly spaced \((2\.500 to 5|1\.000 to 4)\.000 mm\)", told)
-    stored = to_stored(image.numpy(), Source.from_meta(image.meta["frerec"]["source"]))
+    stored = encoded_pixels(image.numpy(), image.meta["frerec"]["source"])
     assert all(np.array_equal(pixels.array, VOLUME[index]) for index, pixels in enumerate(stored))
 
 
@@ -153,9 +152,9 @@ def test_the_slices_of_one_volume_may_lie_in_several_folders(tmp_path):
     files = sorted((tmp_path / "in").rglob("*.dcm"), reverse=True)
     image = LoadMedicalImage(tmp_path / "in")(files)
     assert np.array_equal(image[0].numpy(), np.moveaxis(VOLUME, 0, -1))
-    source = Source.from_meta(image.meta["frerec"]["source"])
+    source = image.meta["frerec"]["source"]
     assert (source.path, source.relative_path) == (str(tmp_path / "in"), ".")
-    found = [output_path(source, pixels.path, tmp_path / "out") for pixels in to_stored(image.numpy(), source)]
+    found = [output_path(source, pixels.original, tmp_path / "out") for pixels in encoded_pixels(image.numpy(), source)]
     names = ["a/005.dcm", "b/deep/004.dcm", "a/003.dcm", "a/002.dcm", "b/deep/001.dcm"]
     assert found == [tmp_path / "out" / name for name in names]
 
@@ -197,7 +196,7 @@ def test_compressed_colour_slices_are_a_volume(tmp_path):
         save(dataset, path)
     image = LOAD(folder)
     assert np.array_equal(image.numpy(), np.moveaxis(colours, (0, 3), (3, 0)))
-    stored = to_stored(image.numpy(), Source.from_meta(image.meta["frerec"]["source"]))
+    stored = encoded_pixels(image.numpy(), image.meta["frerec"]["source"])
     assert all(np.array_equal(pixels.array, colours[index]) for index, pixels in enumerate(stored))
 
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.uid import UID
 
-from frerec.io.dicom.uids import IMPLEMENTATION_CLASS_UID, derived_uid, is_valid_uid
+from frerec.io.dicom.files import is_valid_uid
+from frerec.io.dicom.references import IMPLEMENTATION_CLASS_UID, derived_uid
 
 parts = st.lists(st.text(max_size=20), max_size=4)
 

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frerec.errors import InputError
-from frerec.io.dicom.uids import IMPLEMENTATION_CLASS_UID
+from frerec.io.dicom.references import IMPLEMENTATION_CLASS_UID
 from frerec.io.dicom.writer import derived_dicom
+from frerec.io.formats import InputFile
 from frerec.io.provenance import Provenance
-from frerec.io.stored_pixels import StoredPixels
+from frerec.io.restoring import EncodedPixels
 
 Run = Callable[..., dict[str, Any]]
 RUN = Provenance("x.dcm", "a" * 64, {"strength": 0.3}, {}, "b" * 64)
@@ -92,7 +93,7 @@ def test_padding_is_kept_and_nothing_becomes_padding(
 def test_the_file_is_part_10_and_says_who_wrote_it(tmp_path: Path, make_dicom: Callable[..., Path]) -> None:
     values = np.zeros((4, 4), np.uint8)
     path = make_dicom(tmp_path / "x.dcm", values)
-    data, warnings = derived_dicom(StoredPixels(path, values, False, "MONOCHROME2", 8), RUN)
+    data, warnings = derived_dicom(EncodedPixels(InputFile.read(path), values, False, "MONOCHROME2", 8), RUN)
     (tmp_path / "y.dcm").write_bytes(data)
     out = pydicom.dcmread(tmp_path / "y.dcm")
     assert data[:132] == b"\0" * 128 + b"DICM" and warnings == []
@@ -102,8 +103,9 @@ def test_the_file_is_part_10_and_says_who_wrote_it(tmp_path: Path, make_dicom: C
 
 
 def test_a_source_that_vanished_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read now"):
-        derived_dicom(StoredPixels(tmp_path / "gone.dcm", np.zeros((2, 2), np.uint8), False, "MONOCHROME2", 8), RUN)
+    gone = InputFile(tmp_path / "gone.dcm", "", "dicom")
+    with pytest.raises(InputError, match="changed or gone"):
+        derived_dicom(EncodedPixels(gone, np.zeros((2, 2), np.uint8), False, "MONOCHROME2", 8), RUN)
 
 
 # (file, Photometric Interpretation unchanged, and when changed)

@@ -13,15 +13,14 @@ from PIL import Image
 
 from frerec.errors import InputError
 from frerec.io.loader import LoadMedicalImage
-from frerec.io.source import Source
-from frerec.io.stored import to_stored
+from frerec.io.writer import encoded_pixels
 
 LOAD = LoadMedicalImage()
 NOISE = np.random.default_rng(11)
 
 
 def source_of(image):
-    return Source.from_meta(image.meta["frerec"]["source"])
+    return image.meta["frerec"]["source"]
 
 
 def save(path, stored):
@@ -55,14 +54,14 @@ def test_depth_colour_and_alpha_come_back_bit_for_bit(tmp_path, suffix, dtype, s
     image = LOAD(save(tmp_path / f"a{suffix}", stored))
     colour = stored[..., :3] if samples >= 3 else stored[..., :1] if samples else stored[..., None]
     assert np.array_equal(image.numpy(), np.moveaxis(colour, -1, 0))
-    back = to_stored(image.numpy(), source_of(image))[0]
+    back = encoded_pixels(image.numpy(), source_of(image))[0]
     assert not back.changed
     assert back.array.dtype == dtype
     assert np.array_equal(back.array, stored)
     # what uses 12 of 16 bits keeps to them
-    top = source_of(image).details["limits"][1]
+    top = source_of(image).limits[1]
     inverse = top - image.numpy()
-    back = to_stored(inverse, source_of(image))[0].array.reshape(*size, -1)
+    back = encoded_pixels(inverse, source_of(image))[0].array.reshape(*size, -1)
     assert np.array_equal(back[..., : colour.shape[-1]], top - colour)
     if samples in (2, 4):
         assert np.array_equal(back[..., -1], stored[..., -1])
@@ -77,7 +76,7 @@ def test_tiff_of_other_types(tmp_path, dtype):
     tifffile.imwrite(tmp_path / "a.tif", stored, byteorder=np.dtype(dtype).byteorder.replace("=", "<"))
     image = LOAD(tmp_path / "a.tif")
     assert np.array_equal(image[0].numpy(), stored.astype(np.float32))
-    assert np.array_equal(to_stored(image.numpy(), source_of(image))[0].array, stored)
+    assert np.array_equal(encoded_pixels(image.numpy(), source_of(image))[0].array, stored)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.bmp"])
@@ -87,7 +86,7 @@ def test_jpeg_and_bmp_are_what_pillow_decodes(tmp_path, name, shape):
     expected = np.asarray(Image.open(path))
     image = LOAD(path)
     assert np.array_equal(image.numpy(), expected[None] if expected.ndim == 2 else np.moveaxis(expected, -1, 0))
-    assert np.array_equal(to_stored(image.numpy(), source_of(image))[0].array, expected)
+    assert np.array_equal(encoded_pixels(image.numpy(), source_of(image))[0].array, expected)
 
 
 def test_real_pictures(shared_data):
@@ -107,7 +106,7 @@ def test_palettes_become_gray_or_colour(tmp_path):
     indices.save(tmp_path / "colour.png")
     assert LOAD(tmp_path / "gray.png").numpy().tolist() == [[[9, 50], [200, 50]]]
     assert LOAD(tmp_path / "colour.png")[:, 0, 0].tolist() == [9, 8, 7]
-    assert source_of(LOAD(tmp_path / "gray.png")).details["palette"]
+    assert source_of(LOAD(tmp_path / "gray.png")).palette
 
 
 def test_gray_saved_as_colour_is_one_channel_where_one_is_wanted(tmp_path):
@@ -115,7 +114,7 @@ def test_gray_saved_as_colour_is_one_channel_where_one_is_wanted(tmp_path):
     path = save(tmp_path / "a.png", np.repeat(gray[..., None], 3, axis=-1))
     image = LoadMedicalImage(channels=1)(path)
     assert np.array_equal(image.numpy(), gray[None])
-    back = to_stored(image.numpy() * 0 + 7, source_of(image))[0].array
+    back = encoded_pixels(image.numpy() * 0 + 7, source_of(image))[0].array
     assert back.shape == (4, 5, 3)
     assert (back == 7).all()
     with pytest.raises(InputError, match="gray image with 1 channel, but 3 wanted"):
@@ -127,9 +126,9 @@ def test_gray_saved_as_colour_is_one_channel_where_one_is_wanted(tmp_path):
 def test_values_beyond_the_depth_are_clipped_never_wrapped(tmp_path):
     stored = np.array([[0, 100], [200, 255]], np.uint8)
     image = LOAD(save(tmp_path / "a.png", stored))
-    back = to_stored(image.numpy() + np.array([[[-50, 0], [0, 900]]]), source_of(image))[0].array
+    back = encoded_pixels(image.numpy() + np.array([[[-50, 0], [0, 900]]]), source_of(image))[0].array
     assert back.tolist() == [[0, 100], [200, 255]]
-    back = to_stored(np.array([[[-50.0, 99.6], [1e30, 3]]]), source_of(image))[0]
+    back = encoded_pixels(np.array([[[-50.0, 99.6], [1e30, 3]]]), source_of(image))[0]
     assert back.array.tolist() == [[0, 100], [255, 3]]
 
 
@@ -264,7 +263,7 @@ def test_the_transparent_value_of_a_png_becomes_alpha(tmp_path, depth, colour):
         transparent = tuple(key) if colour else key[0]
         png.Writer(7, 6, greyscale=not colour, bitdepth=depth, transparent=transparent).write(file, stored.tolist())
     image = LOAD(tmp_path / "a.png")
-    back = to_stored(image.numpy(), source_of(image))[0].array
+    back = encoded_pixels(image.numpy(), source_of(image))[0].array
     stored = stored.reshape(6, 7, -1)
     assert np.array_equal(back[..., :-1], stored * (255 // top if depth < 8 else 1))
     assert np.array_equal(back[..., -1] == 0, (stored == key).all(-1))
@@ -279,8 +278,8 @@ def test_white_is_zero_is_turned_over(tmp_path, dtype, compression):
     tiff(tmp_path / "a.tif", stored, photometric="miniswhite", compression=compression, byteorder=order)
     image = LOAD(tmp_path / "a.tif")
     assert np.array_equal(image[0].numpy(), (np.iinfo(dtype).max - stored).astype("f4"))
-    assert np.array_equal(to_stored(image.numpy(), source_of(image))[0].array, stored)
-    darker = to_stored(image.numpy() * 0, source_of(image))[0].array
+    assert np.array_equal(encoded_pixels(image.numpy(), source_of(image))[0].array, stored)
+    darker = encoded_pixels(image.numpy() * 0, source_of(image))[0].array
     assert (darker == np.iinfo(dtype).max).all()
 
 
@@ -296,7 +295,7 @@ def test_lzw_is_read_by_pillow(tmp_path, dtype):
 
 def test_what_is_not_kept_is_told(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", GRAY, imagej=True, resolution=(20, 20), metadata={"unit": "mm"})
-    assert source_of(LOAD(tmp_path / "a.tif")).warnings == ["its ImageJ description is not kept"]
+    assert source_of(LOAD(tmp_path / "a.tif")).warnings == ("its ImageJ description is not kept",)
     with (tmp_path / "a.png").open("wb") as file:
         png.Writer(24, 20, greyscale=True, bitdepth=8).write(file, GRAY.tolist())
     plain = (tmp_path / "a.png").read_bytes()
@@ -309,4 +308,4 @@ def test_a_file_changed_meanwhile_is_not_mixed_with_the_old_one(tmp_path):
     image = LOAD(save(tmp_path / "a.png", NOISE.integers(0, 255, (4, 5)).astype(np.uint8)))
     save(tmp_path / "a.png", NOISE.integers(0, 255, (4, 5)).astype(np.uint8))
     with pytest.raises(InputError, match="changed or gone since it was loaded"):
-        to_stored(image.numpy(), source_of(image))
+        encoded_pixels(image.numpy(), source_of(image))

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from frerec.io.formats import InputFile
 from frerec.io.picture.writer import TEXT_KEYWORD, png_bytes, text_records
 
 Run = Callable[..., dict[str, Any]]
@@ -89,7 +90,7 @@ def test_tiff_keeps_type_samples_and_resolution(tmp_path: Path, recalibrate: Run
         assert page.asarray().dtype == array.dtype.newbyteorder("=") and np.array_equal(page.asarray(), array)
         assert page.tags["XResolution"].value == (300, 1) and page.tags["YResolution"].value == (150, 1)
         assert page.tags["ResolutionUnit"].value == 3
-    record = json.loads(text_records(tmp_path / "out" / "p.tif")[0].removeprefix("FreRec"))
+    record = json.loads(text_records(InputFile.read(tmp_path / "out" / "p.tif"))[0].removeprefix("FreRec"))
     assert record["source"]["name"] == "p.tif"
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from frerec.rhm.network import FreRecNet
+from frerec.rhm.flow import RestorationFlow
 from frerec.shr.bank.reference import ReferenceBank
 
 
@@ -20,7 +20,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     root = tmp_path_factory.mktemp("sound")
     rng = np.random.default_rng(0)
     ReferenceBank.build(rng.random((6, 1, 32, 32), dtype=np.float32), root / "bank.safetensors", spatial_dims=2)
-    torch.save(FreRecNet(preset="compact").state_dict(), root / "model.pt")
+    torch.save(RestorationFlow().state_dict(), root / "model.pt")
     images = root / "images"
     images.mkdir()
     for i in range(2):

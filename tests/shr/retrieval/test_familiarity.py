@@ -11,8 +11,9 @@ from monai.data import MetaTensor
 from monai.transforms import GaussianSmooth
 
 from frerec.errors import FreRecError
+from frerec.io.records import applied_to
 from frerec.shr.bank.reference import ReferenceBank
-from frerec.shr.retrieval.descriptor import blur_direction, descriptor
+from frerec.shr.retrieval.descriptor import BlurFreeSpace, blur_direction, descriptor
 from frerec.shr.retrieval.familiarity import (
     FAMILIAR,
     FOREIGNER,
@@ -22,7 +23,6 @@ from frerec.shr.retrieval.familiarity import (
     WarnUnfamiliard,
     grade,
 )
-from frerec.shr.retrieval.prediction import BlurFreeSpace
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +82,11 @@ def test_the_note_travels_with_the_image(
     known = warn({"image": image})["image"]
     assert torch.equal(known.as_tensor(), image.as_tensor())
     assert known.meta["frerec"]["a"] == 1
-    assert known.meta["frerec"]["familiarity"]["warning"] == ""
-    assert "familiarity" not in image.meta["frerec"]
+    assert applied_to(known).bank_warning == ""
+    assert applied_to(image).bank_grade == ""
     stripes = (torch.arange(128) // 4 % 2).float().expand(1, 128, 128)
     other = warn({"image": stripes})["image"]
-    assert "foreign to the reference bank" in other.meta["frerec"]["familiarity"]["warning"]
+    assert "foreign to the reference bank" in applied_to(other).bank_warning
     assert [grade(d) for d in (0.0, 1.25, 1.26, 2.0, 2.01)] == [FAMILIAR, FAMILIAR, UNUSUAL, UNUSUAL, FOREIGNER]
 
 

@@ -9,9 +9,8 @@ from monai.metrics import SSIMMetric
 from skimage.metrics import structural_similarity
 
 from frerec.errors import FreRecError
-from frerec.shr.retrieval import windows
 from frerec.shr.retrieval.ssim import WINDOW, gaussian_window, ssim
-from frerec.shr.retrieval.windows import block_means, local_moments, strided_ssim
+from frerec.shr.retrieval.windows import local_moments, strided_ssim
 
 SHAPES = [(1, 32, 32), (3, 33, 47), (1, 11, 60), (2, 14, 16, 13)]
 
@@ -126,13 +125,3 @@ def test_the_estimate_is_close_on_real_images(chest_images: tuple[torch.Tensor, 
         dense = ssim(query[None], bank[:60], 2)
         estimate = strided_ssim(local_moments(query[None], 2)[0], local_moments(bank[:60], 2).half()).double()
         assert (estimate - dense).std() < 0.1 * dense.std()
-
-
-def test_block_means_are_means() -> None:
-    x, _ = pair((1, 34, 33))
-    wanted = x[:, :, :32, :32].reshape(2, 1, 8, 4, 8, 4).mean((3, 5))
-    torch.testing.assert_close(block_means(x, 4), wanted)
-    volume, _ = pair((1, 8, 8, 8))
-    torch.testing.assert_close(block_means(volume, 2)[0, 0, 0, 0, 0], volume[0, 0, :2, :2, :2].mean())
-    assert block_means(x, 1) is x
-    assert windows.ORDER == 2

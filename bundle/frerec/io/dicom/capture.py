@@ -11,10 +11,10 @@ from frerec import __version__
 from frerec.errors import InputError
 from frerec.io.dicom.derivation import derivation_item, equipment_items, mark_status, suffixed
 from frerec.io.dicom.encoding import put_pixels
-from frerec.io.dicom.uids import derived_uid
+from frerec.io.dicom.references import derived_uid
 from frerec.io.dicom.writer import dicom_bytes
 from frerec.io.provenance import SOFTWARE, Provenance, canonical_json
-from frerec.io.stored_pixels import MINISWHITE, StoredPixels
+from frerec.io.restoring import MINISWHITE, EncodedPixels
 
 # Present but empty: a picture does not state them (type 2 attributes of PS3.3 A.8.1).
 _UNKNOWN = (
@@ -31,7 +31,7 @@ _UNKNOWN = (
 )
 
 
-def captured_dicom(pixels: StoredPixels, provenance: Provenance, *, lossy_source: bool = False) -> bytes:
+def captured_dicom(pixels: EncodedPixels, provenance: Provenance) -> bytes:
     """Encode a picture as a Secondary Capture Image (PS3.3 A.8.1).
 
     A picture states no patient and no study: both are made up from its checksum, the same for the same picture; the
@@ -40,7 +40,6 @@ def captured_dicom(pixels: StoredPixels, provenance: Provenance, *, lossy_source
     Args:
         pixels: stored values of a picture, uint8 or uint16, gray or RGB, possibly with alpha.
         provenance: what was done.
-        lossy_source: whether the picture came out of a lossy compression (JPEG).
 
     Returns:
         A complete DICOM file in Explicit VR Little Endian.
@@ -67,10 +66,10 @@ def captured_dicom(pixels: StoredPixels, provenance: Provenance, *, lossy_source
     image.SeriesDescription = suffixed(None, synthetic=provenance.synthetic)
     image.ImageType = ["DERIVED", "SECONDARY"]
     image.Rows, image.Columns = array.shape[:2]
-    if lossy_source:
+    if pixels.original.kind == "jpeg":
         frame = array.size * array.itemsize
         image.LossyImageCompression, image.LossyImageCompressionMethod = "01", "ISO_10918_1"
-        image.LossyImageCompressionRatio = f"{frame / max(pixels.path.stat().st_size, 1):.2f}"
+        image.LossyImageCompressionRatio = f"{frame / max(len(pixels.original.content()), 1):.2f}"
     derivation = derivation_item(provenance)
     image.DerivationDescription = derivation.DerivationDescription
     image.DerivationCodeSequence = derivation.DerivationCodeSequence
@@ -78,15 +77,15 @@ def captured_dicom(pixels: StoredPixels, provenance: Provenance, *, lossy_source
     mark_status(image, synthetic=provenance.synthetic)
     gray = "MONOCHROME1" if pixels.photometric == MINISWHITE else "MONOCHROME2"
     kind = "RGB" if array.ndim == 3 else gray
-    put_pixels(image, StoredPixels(pixels.path, array, pixels.changed, kind, array.itemsize * 8))
+    put_pixels(image, EncodedPixels(pixels.original, array, pixels.changed, kind, array.itemsize * 8))
     return dicom_bytes(image)
 
 
-def _fitting(pixels: StoredPixels) -> np.ndarray:
+def _fitting(pixels: EncodedPixels) -> np.ndarray:
     array = pixels.array
     if array.dtype not in (np.uint8, np.uint16):
         reason = f"values of type {array.dtype} have no place in a Secondary Capture object"
-        raise InputError(pixels.path, reason, "Use output_format=same, or save the picture with 8 or 16 bits")
+        raise InputError(pixels.original.path, reason, "Use output_format=same, or save the picture with 8 or 16 bits")
     if array.ndim == 3:
         array = array[..., :3] if array.shape[-1] >= 3 else array[..., 0]
     return array

@@ -6,9 +6,17 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import SecondaryCaptureImageStorage
 
-from frerec.io.dicom.classes import derived_image_type, lists_evidence, lists_instances, names_source
-from frerec.io.dicom.frames import derive_frames, list_evidence, refer_to_series
-from frerec.io.dicom.uids import derived_uid, is_valid_uid
+from frerec.io.dicom.files import is_valid_uid
+from frerec.io.dicom.references import (
+    derive_frames,
+    derived_image_type,
+    derived_uid,
+    list_evidence,
+    lists_evidence,
+    lists_instances,
+    names_source,
+    refer_to_series,
+)
 from frerec.io.provenance import PURPOSE, SOFTWARE, Generator, Provenance, canonical_json
 
 #: Added to the Series Number, so that viewers list the derived series apart from its source.
@@ -117,14 +125,7 @@ def mark_status(dataset: Dataset, *, synthetic: bool) -> None:
 
 
 def is_marked_synthetic(dataset: Dataset) -> bool:
-    """Whether an object says of itself that its pixels are synthetic (Synthetic Data (0008,001C) = YES).
-
-    Args:
-        dataset: the object.
-
-    Returns:
-        True only for YES.
-    """
+    """Whether an object says of itself that its pixels are synthetic (Synthetic Data (0008,001C) = YES)."""
     value = dataset[0x0008001C].value if 0x0008001C in dataset else ""
     # pydicom 2.4 does not know the attribute and reads it from an implicit VR file as bytes
     text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
@@ -132,14 +133,7 @@ def is_marked_synthetic(dataset: Dataset) -> bool:
 
 
 def is_own_output(dataset: Dataset) -> bool:
-    """Whether an object was written by this package, by its Contributing Equipment.
-
-    Args:
-        dataset: the object.
-
-    Returns:
-        True if FreRec is named as processing equipment.
-    """
+    """Whether an object was written by this package, by its Contributing Equipment."""
     equipment = dataset.get("ContributingEquipmentSequence") or []
     return any(str(item.get("ManufacturerModelName", "")) == SOFTWARE for item in equipment)
 

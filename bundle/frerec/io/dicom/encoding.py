@@ -6,7 +6,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from frerec.io.stored_pixels import StoredPixels
+from frerec.io.restoring import EncodedPixels
 
 #: Lossy Image Compression Method (PS3.3 C.7.6.1.1.5.1) of the transfer syntaxes that may be lossy.
 LOSSY_METHODS = {
@@ -27,7 +27,7 @@ _PALETTE_KEYWORDS = tuple(
 )
 
 
-def put_pixels(dataset: Dataset, pixels: StoredPixels) -> None:
+def put_pixels(dataset: Dataset, pixels: EncodedPixels) -> None:
     """Replace the pixels of a data set, in place, and the attributes that describe their encoding.
 
     Rescale, windows, padding value and every other attribute that gives the values a meaning stay: the new values are

@@ -1,25 +1,25 @@
-"""Open DICOM files without a word about patients, and refuse objects that are no images."""
+"""Open DICOM files without a word about patients, and refuse objects that are no images.
+
+The data elements are read also where pydicom stops too early or loses some.
+"""
 
 from __future__ import annotations
 
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
+import pydicom
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.filereader import read_dataset as read_elements_from
 from pydicom.tag import BaseTag
-from pydicom.uid import (
-    UID,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from frerec.errors import InputError
-from frerec.io.dicom.parsing import parse
-from frerec.io.dicom.uids import is_valid_uid
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 # Objects that hold no picture, or one whose values are no intensities.
@@ -58,17 +58,25 @@ _DAMAGED = "Fetch it again from where it came"
 _UNPARSABLE = "its DICOM header is malformed or truncated"
 
 
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_DELIMITER_GROUP = 0xFFFE
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xE000, 0xE00D, 0xE0DD
+_UNDEFINED = 0xFFFFFFFF
+
+
 class NotAnImageError(InputError):
     """A sound DICOM object, or a file mistaken for one, that holds no image."""
 
 
-def read_dataset(path: Path, with_pixels: bool = True) -> FileDataset:
+def read_dataset(path: Path, stream: BinaryIO, with_pixels: bool = True) -> FileDataset:
     """Read a DICOM file: the one door through which all of them come, for reading and for writing.
 
-    pydicom's warnings are silenced, because they quote values of the header.
+    Values are converted by pydicom when they are looked at. Its warnings are silenced, because they quote values of
+    the header, which may name a patient.
 
     Args:
-        path: the file.
+        path: named in errors.
+        stream: the open file.
         with_pixels: False to stop before the pixel data.
 
     Returns:
@@ -79,7 +87,9 @@ def read_dataset(path: Path, with_pixels: bool = True) -> FileDataset:
         InputError: not DICOM, truncated, malformed, or an object that is no image.
     """
     try:
-        dataset = parse(path, with_pixels)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = _parse(path, stream, with_pixels)
     except (InputError, MemoryError):
         raise
     except OSError as error:
@@ -91,6 +101,13 @@ def read_dataset(path: Path, with_pixels: bool = True) -> FileDataset:
     with refuse_malformed(path, dataset):
         _check(path, dataset)
     return dataset
+
+
+def is_valid_uid(value: object) -> bool:
+    """Whether a value is a legal UID (PS3.5 chapter 9): at most 64 digits and dots under a root of ISO or ITU."""
+    uid = UID(str(value or ""), validation_mode=0)
+    # X.660 has the arcs 0, 1 and 2 and nothing else.
+    return uid.is_valid and uid.split(".")[0] in ("0", "1", "2")
 
 
 @contextmanager
@@ -146,18 +163,14 @@ def _check(path: Path, dataset: Dataset) -> None:
             raise NotAnImageError(path, "this is a DICOMDIR, an index of files", "Give the folder of the images")
         raise NotAnImageError(path, "not an image: it holds no attribute of a DICOM image", "Leave it out")
     _complete_class(dataset)
-    refuse_non_image(path, dataset)
+    _refuse_non_image(path, dataset)
     _complete_transfer_syntax(path, dataset)
     if str(dataset.get("NumberOfFrames", "")) == "0":
         dataset.NumberOfFrames = 1  # as others take it: there is one picture all the same
 
 
-def refuse_non_image(path: Path, dataset: Dataset) -> None:
-    """Refuse objects that are no images by their SOP class, or by their modality where they state none.
-
-    Raises:
-        NotAnImageError: such an object.
-    """
+def _refuse_non_image(path: Path, dataset: Dataset) -> None:
+    """Refuse objects that are no images by their SOP class, or by their modality where they state none."""
     kind = None
     uid = str(dataset.get("SOPClassUID") or "")
     if uid.startswith(_STORAGE):
@@ -187,3 +200,95 @@ def _uncompressed_syntax(dataset: Dataset) -> UID:
     if implicit:
         return ImplicitVRLittleEndian
     return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+
+
+def _parse(path: Path, file: BinaryIO, with_pixels: bool) -> FileDataset:
+    """The data elements of a file.
+
+    A delimiter outside of any sequence is passed over, as other readers do. Encapsulated pixel data is read item by
+    item: pydicom looks for the bytes of its delimiter, which compressed data may hold, and gives up the whole data set
+    where it is missing at the end (PS3.5 A.4).
+    """
+    dataset = pydicom.dcmread(file, force=True, stop_before_pixels=not with_pixels)
+    _read_on(file, dataset, with_pixels)
+    if with_pixels and _lost_pixels(dataset):
+        dataset = _parse_by_items(path, file) or dataset
+    for tag in [tag for tag in map(BaseTag, dataset.keys()) if tag.group == _DELIMITER_GROUP]:
+        del dataset[tag]
+    return dataset
+
+
+def _read_on(file: BinaryIO, dataset: FileDataset, with_pixels: bool) -> None:
+    # An item delimiter ends a data set for pydicom, even the outermost.
+    order = "<" if dataset.is_little_endian else ">"
+    while _just_read(file, struct.pack(f"{order}HHL", _DELIMITER_GROUP, _ITEM_END, 0)):
+        while _delimiter_follows(file, order):
+            file.read(8)
+        start = file.tell()
+        more = read_elements_from(
+            file,
+            bool(dataset.is_implicit_VR),
+            bool(dataset.is_little_endian),
+            stop_when=None if with_pixels else lambda tag, vr, length: tag in _PIXELS,
+        )
+        if file.tell() == start:
+            break
+        dataset.update(more)
+
+
+def _just_read(file: BinaryIO, wanted: bytes) -> bool:
+    position = file.tell()
+    if position < len(wanted):
+        return False
+    file.seek(position - len(wanted))
+    return file.read(len(wanted)) == wanted
+
+
+def _delimiter_follows(file: BinaryIO, order: str) -> bool:
+    position = file.tell()
+    head = file.read(8)
+    file.seek(position)
+    return head in [struct.pack(f"{order}HHL", _DELIMITER_GROUP, end, 0) for end in (_ITEM_END, _SEQUENCE_END)]
+
+
+def _lost_pixels(dataset: FileDataset) -> bool:
+    if len(dataset) == 0:
+        return True
+    element = dataset.get_item("PixelData") if "PixelData" in dataset else None
+    value = getattr(element, "value", None)
+    if getattr(element, "length", 0) != _UNDEFINED or not isinstance(value, bytes):
+        return False
+    at = 0
+    while at + 8 <= len(value):
+        group, number, length = struct.unpack_from("<HHL", value, at)
+        if (group, number) != (_DELIMITER_GROUP, _ITEM):
+            return True
+        at += 8 + length
+    return at != len(value)
+
+
+def _parse_by_items(path: Path, file: BinaryIO) -> FileDataset | None:
+    file.seek(0)
+    dataset = pydicom.dcmread(file, force=True, stop_before_pixels=True)
+    # Encapsulated data is always in Explicit VR Little Endian: tag, VR and two reserved bytes, length.
+    if file.read(4) != b"\xe0\x7f\x10\x00" or file.read(8)[4:] != b"\xff\xff\xff\xff":
+        return None
+    dataset.add_new(_PIXELS[-1], "OB", _read_items(path, file))
+    dataset["PixelData"].is_undefined_length = True
+    dataset.update(read_elements_from(file, False, True))
+    return dataset
+
+
+def _read_items(path: Path, file: BinaryIO) -> bytes:
+    pieces = []
+    while head := file.read(8):
+        group, number, length = struct.unpack("<HHL", head) if len(head) == 8 else (0, 0, 0)
+        if (group, number) != (_DELIMITER_GROUP, _ITEM):
+            if (group, number) != (_DELIMITER_GROUP, _SEQUENCE_END):
+                file.seek(-len(head), 1)
+            break
+        body = file.read(length)
+        if len(body) < length:
+            raise InputError(path, "its pixel data is truncated", "Fetch it again from where it came")
+        pieces.append(head + body)
+    return b"".join(pieces)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
 
-from frerec.errors import InputError
-from frerec.io.dicom.files import read_dataset, refuse_malformed
+from frerec.io.dicom.files import refuse_malformed
 from frerec.io.dicom.geometry import Plane, is_parallel, pixel_spacing, places, plane_of
-from frerec.io.formats import detect_format
 
 # Slices of one volume agree in these.
 _SHARED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "Modality", "SOPClassUID")
@@ -106,7 +104,7 @@ def slice_of(path: Path, header: Dataset) -> Slice | None:
         )
 
 
-def group_files(paths: Iterable[Path]) -> list[FileGroup]:
+def group_files(files: Mapping[Path, Slice | None]) -> list[FileGroup]:
     """Put the slices of each volume together; every other file stays by itself.
 
     Files are one volume if they share patient, study and Series Instance UID, wherever they lie, hold one frame each,
@@ -118,18 +116,15 @@ def group_files(paths: Iterable[Path]) -> list[FileGroup]:
       in the order of Instance Number, and where neither does, every file stays by itself;
     - a series with slices at one position only is no volume.
 
-    A file without Series Instance UID, or one that cannot be read, stays by itself and is reported when it is loaded.
-
     Args:
-        paths: files, in any order.
+        files: what the header of each says of its place in a volume; None for what is no slice, or cannot be read.
 
     Returns:
         The groups in the order of their first files; each path is in exactly one.
     """
     groups: list[FileGroup] = []
     series: dict[tuple[str, str, str], list[Slice]] = {}
-    for path in sorted(paths):
-        one = _read_slice(path)
+    for path, one in sorted(files.items()):
         if one is None or one.series is None:
             groups.append(FileGroup((path,)))
         else:
@@ -140,13 +135,6 @@ def group_files(paths: Iterable[Path]) -> list[FileGroup]:
                 note = (_COPIES,) if rank else ()
                 groups += [FileGroup(group.files, (*note, *group.warnings)) for group in _volumes(same)]
     return sorted(groups, key=lambda group: group.files[0])
-
-
-def _read_slice(path: Path) -> Slice | None:
-    try:
-        return slice_of(path, read_dataset(path, with_pixels=False)) if detect_format(path) == "dicom" else None
-    except InputError:
-        return None
 
 
 def _alike(slices: Sequence[Slice]) -> list[list[Slice]]:

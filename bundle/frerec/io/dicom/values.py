@@ -12,8 +12,12 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from frerec.errors import InputError
-from frerec.io.dicom.luts import modality_lut, palette
 from frerec.io.dicom.pixels import DicomPixels
+
+try:
+    from pydicom.pixels.processing import apply_color_lut
+except ImportError:  # pydicom 2.4
+    from pydicom.pixel_data_handlers.util import apply_color_lut  # type: ignore[no-redef]
 
 # PS3.3 C.7.6.3.1.2, for 8 bit values with chroma centred on 128.
 _RGB_FROM_YBR = np.array([[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]])
@@ -107,15 +111,54 @@ def value_rules(path: Path, dataset: Dataset, pixels: DicomPixels) -> list[Value
             raise InputError(path, "YBR colour with more than 8 bits is not supported", "Convert it to RGB")
         return [ValueRule("ybr")] * frames
     if pixels.photometric == "PALETTE COLOR":
-        first, table = palette(path, dataset)
+        first, table = _palette(path, dataset)
         return [ValueRule("palette", table=table, first=first)] * frames
     if pixels.photometric == "RGB":
         return [ValueRule("identity")] * frames
     if dataset.get("ModalityLUTSequence"):
-        first, table = modality_lut(path, dataset, pixels)
+        first, table = _modality_lut(path, dataset, pixels)
         mirror = float(table.min()) + float(table.max()) if pixels.photometric == "MONOCHROME1" else None
         return [ValueRule("lut", table=table, first=first, mirror=mirror)] * frames
     return [_rescale_rule(path, dataset, pixels, index) for index in range(frames)]
+
+
+def _modality_lut(path: Path, dataset: Dataset, pixels: DicomPixels) -> tuple[int, npt.NDArray[Any]]:
+    """The Modality LUT (PS3.3 C.11.1): the stored value of the first entry, and the entries."""
+    item = dataset.ModalityLUTSequence[0]
+    try:
+        entries, first, _ = (int(value) for value in item.LUTDescriptor)
+        data = item.LUTData
+        order = "<" if _little_endian(dataset) else ">"
+        values = np.frombuffer(data, f"{order}u2") if isinstance(data, bytes) else np.asarray(data).reshape(-1)
+        table = values.astype(np.uint16)[: entries or 1 << 16]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(path, "its Modality LUT is malformed", "Repair its header") from error
+    if len(table) < (entries or 1 << 16):
+        raise InputError(path, f"its Modality LUT has {len(table)} of {entries} entries", "Repair its header")
+    # The descriptor's second value is signed where the pixels are, whatever the header declares.
+    if pixels.stored.dtype.kind == "i" and first > 0x7FFF:
+        first -= 0x10000
+    return first, table
+
+
+def _palette(path: Path, dataset: Dataset) -> tuple[int, npt.NDArray[Any]]:
+    """The colour palette, segmented or not (PS3.3 C.7.6.3.1.5, C.7.9): first stored value, and (entries, 3) colours."""
+    try:
+        entries, first, _ = (int(value) for value in dataset.RedPaletteColorLookupTableDescriptor)
+        entries = entries or 1 << 16
+        table = apply_color_lut(np.arange(first, first + entries), dataset)[..., :3]
+        if table.shape != (entries, 3):
+            raise ValueError("a colour is missing")
+        if not _little_endian(dataset) and "RedPaletteColorLookupTableData" in dataset:
+            # pydicom takes unsegmented entries for little endian whatever the file is.
+            table = table.byteswap() if table.itemsize == 2 else table.reshape(-1, 2, 3)[:, ::-1].reshape(-1, 3)
+    except Exception as error:  # a malformed palette raises whatever its first misfit does
+        raise InputError(path, "its colour palette is missing or malformed", "Convert it to RGB") from error
+    return first, table
+
+
+def _little_endian(dataset: Dataset) -> bool:
+    return bool(dataset.file_meta.TransferSyntaxUID.is_little_endian)
 
 
 def _rescale_rule(path: Path, dataset: Dataset, pixels: DicomPixels, frame: int) -> ValueRule:

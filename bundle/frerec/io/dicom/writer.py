@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from io import BytesIO
 
 import numpy as np
 import pydicom
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.filewriter import correct_ambiguous_vr_element
 from pydicom.tag import BaseTag
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
+from pydicom.values import convert_numbers
 
 from frerec import __version__
 from frerec.errors import InputError
 from frerec.io.dicom.derivation import derive
 from frerec.io.dicom.encoding import free_embedded_overlays, put_pixels
-from frerec.io.dicom.files import read_dataset, refuse_malformed
-from frerec.io.dicom.mending import mend
-from frerec.io.dicom.uids import IMPLEMENTATION_CLASS_UID, is_valid_uid
+from frerec.io.dicom.files import is_valid_uid, read_dataset, refuse_malformed
+from frerec.io.dicom.references import IMPLEMENTATION_CLASS_UID
 from frerec.io.provenance import Provenance
-from frerec.io.stored_pixels import StoredPixels
+from frerec.io.restoring import EncodedPixels
 
 # Width in bytes of the value representations that pydicom carries over as bytes without regard to their byte order.
 _WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
+_DELIMITER_GROUP = 0xFFFE
 
 
-def derived_dicom(pixels: StoredPixels, provenance: Provenance, *, position: int = 1) -> tuple[bytes, list[str]]:
+def derived_dicom(pixels: EncodedPixels, provenance: Provenance, *, position: int = 1) -> tuple[bytes, list[str]]:
     """Encode the object derived from a DICOM file.
 
     Args:
-        pixels: new stored values and the path of the source file, whose header is read again.
+        pixels: the new values, with the source file whose header is taken over.
         provenance: what was done.
         position: 1-based place of the object in its series.
 
@@ -40,11 +44,8 @@ def derived_dicom(pixels: StoredPixels, provenance: Provenance, *, position: int
         InputError: if the source file is no longer readable, or its header is malformed.
     """
     told: list[str] = []
-    path = pixels.path
-    if not path.is_file():
-        reason = "the source file could be read before but cannot be read now"
-        raise InputError(path, reason, "Keep inputs in place while they are processed")
-    dataset = read_dataset(path)
+    path = pixels.original.path
+    dataset = read_dataset(path, pixels.original.stream())
     with warnings.catch_warnings(), refuse_malformed(path, dataset):
         # pydicom's own warnings quote values of the header, which may name a patient.
         warnings.simplefilter("ignore")
@@ -97,3 +98,58 @@ def _swap_words(dataset: Dataset) -> None:
         elif element.VR in _WORDS and element.tag.group != 0x7FE0 and element.value:
             width = _WORDS[element.VR]
             element.value = np.frombuffer(element.value, f">u{width}").astype(f"<u{width}").tobytes()
+
+
+def mend(dataset: Dataset, *, signed: bool = False) -> list[str]:
+    """Make every element of a data set writable with explicit value representations, in place.
+
+    - delimiters outside of any sequence are dropped, as other readers do
+    - where the dictionary leaves a choice that the header does not settle (curves, retired tables), words are written
+      as OW and numbers in the sign of the pixels (PS3.5 annex A.1)
+    - a value that its value representation does not allow is kept, byte for byte, as UN (PS3.5 6.2.2)
+
+    Args:
+        dataset: the object or an item of it.
+        signed: Pixel Representation of the object.
+
+    Returns:
+        Warnings, by tag: no value of the header.
+    """
+    told = []
+    little = bool(dataset.is_little_endian) if dataset.is_little_endian is not None else True
+    for tag in map(BaseTag, sorted(dataset.keys())):
+        if tag.group == _DELIMITER_GROUP:
+            del dataset[tag]
+            continue
+        raw = dataset.get_item(tag)
+        try:
+            element = _settled(dataset, tag, little, signed)
+            if element.VR == "SQ":
+                for item in element.value:
+                    told += mend(item, signed=signed)
+        except Exception:
+            content = raw.value if isinstance(raw.value, bytes) else b""
+            dataset[tag] = DataElement(tag, "OB", content + b"\0" * (len(content) % 2))
+            dataset[tag].VR = "UN"  # only afterwards: pydicom takes a known tag's own representation for UN
+            told.append(f"attribute ({tag.group:04X},{tag.element:04X}) is malformed; its bytes were kept unread")
+    return told
+
+
+def _settled(dataset: Dataset, tag: BaseTag, little: bool, signed: bool) -> DataElement:
+    element = dataset[tag]
+    if len(element.VR) == 2:
+        return element
+    with suppress(Exception):  # the header may lack what pydicom decides by
+        correct_ambiguous_vr_element(element, dataset, little)
+    if len(element.VR) == 2:
+        return element
+    value, kind = element.value, "OW"
+    if "OW" not in element.VR:
+        kind = "SS" if signed else "US"
+        if isinstance(value, bytes):
+            value = convert_numbers(value, little, "h" if signed else "H")
+    elif isinstance(value, bytes):
+        value += b"\0" * (len(value) % 2)
+    element = DataElement(tag, kind, value)
+    dataset[tag] = element
+    return element

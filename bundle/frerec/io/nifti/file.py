@@ -1,9 +1,10 @@
-"""The parts of a NIfTI file: header, extensions and voxels, each checked before it is believed."""
+"""The parts of a NIfTI file, read and written: header, extensions and voxels, each checked before it is believed."""
 
 from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,8 +16,10 @@ from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 
 from frerec.errors import InputError
-from frerec.io.bounds import check_promise
-from frerec.io.reading import check_size
+from frerec.io.formats import InputFile
+from frerec.io.provenance import SOFTWARE, canonical_json
+from frerec.io.reading import check_promise, check_size
+from frerec.io.restoring import EncodedPixels
 
 _AGAIN = "Fetch or export it again"
 _CONVERT = "Save magnitude or one channel as real numbers"
@@ -33,6 +36,8 @@ _OTHER_TYPES = {
 }
 # Intent codes (nifti1.h): label, NeuroNames label; CIFTI-2 (its specification, section 5).
 _LABELS, _CIFTI = (1002, 1004), range(3000, 3100)
+# NIfTI extension code of free text.
+_COMMENT = 6
 # What may follow the last voxel: some writers fill up to a block, none by this much.
 _LONGEST_TAIL = 1 << 30
 
@@ -43,8 +48,7 @@ class NiftiFile:
 
     Args:
         header: nibabel's, unchecked and uncorrected.
-        extensions: the bytes of the well-formed header extensions, in file order.
-        complete: whether they are all that stands between header and voxels.
+        complete: whether its well-formed extensions are all that stands between header and voxels.
         stored: voxels before scl_slope, in the shape and byte order of the file.
         slope: scl_slope, 1 where the file states none.
         intercept: scl_inter.
@@ -52,7 +56,6 @@ class NiftiFile:
     """
 
     header: Nifti1Header
-    extensions: bytes
     complete: bool
     stored: npt.NDArray[Any]
     slope: float
@@ -60,74 +63,99 @@ class NiftiFile:
     labels: bool
 
 
-def read_nifti_file(path: Path) -> NiftiFile:
-    """Read a whole NIfTI file.
+def read_nifti_file(file: InputFile) -> NiftiFile:
+    """Take a NIfTI file apart.
 
     Args:
-        path: a single-file NIfTI-1 or -2, packed with gzip or not, whatever its name.
+        file: a single-file NIfTI-1 or -2, packed with gzip or not, whatever its name.
 
     Raises:
         InputError: truncated, damaged, or a kind that is not read; see the message.
     """
+    path, content = file.path, file.content()
     try:
-        with _opened(path) as stream:
-            header, packed = _read_header(path, stream), isinstance(stream, gzip.GzipFile)
-            shape = _shape(path, header)
-            slope, intercept = _scaling(path, header)
-            first = np.asarray(header["vox_offset"], np.float64)
-            start = int(first) if np.isfinite(first) else -1
-            least = _size(header) + 4
-            if start < least:
-                text = f"its header says that the voxels begin at byte {first:g}, which is inside the header"
-                raise InputError(path, text, "Correct vox_offset, or export it again")
-            dtype, count = header.get_data_dtype(), int(np.prod(shape, dtype=object))
-            check_promise(path, start + count * dtype.itemsize, path.stat().st_size, packed=packed)
-            between = stream.read(start - _size(header))
-            if packed:
-                data = stream.read(count * dtype.itemsize)
-                if len(data) < count * dtype.itemsize:
-                    raise InputError(path, "truncated: it ends before its last voxel", _AGAIN)
-                stored: npt.NDArray[Any] = np.frombuffer(data, dtype).reshape(shape, order="F")
-                _check_tail(path, stream)
-            else:
-                stored = np.memmap(path, dtype, "r", start, shape, order="F")
+        stream, packed = _unpacked(file)
+        header = _read_header(path, stream)
+        shape = _shape(path, header)
+        slope, intercept = _scaling(path, header)
+        first = np.asarray(header["vox_offset"], np.float64)
+        start = int(first) if np.isfinite(first) else -1
+        if start < _size(header) + 4:
+            text = f"its header says that the voxels begin at byte {first:g}, which is inside the header"
+            raise InputError(path, text, "Correct vox_offset, or export it again")
+        dtype, count = header.get_data_dtype(), int(np.prod(shape, dtype=object))
+        check_promise(path, start + count * dtype.itemsize, len(content), packed=packed)
+        between = stream.read(start - _size(header))
+        data = stream.read(count * dtype.itemsize) if packed else memoryview(content)[start:]
+        if len(data) < count * dtype.itemsize:
+            raise InputError(path, "truncated: it ends before its last voxel", _AGAIN)
+        if packed:
+            _check_tail(path, stream)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(path, "its gzip compression is truncated or damaged", _AGAIN) from error
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InputError(path, f"cannot be read ({reason})", "Check the path and its permissions") from error
+    stored = np.frombuffer(data, dtype, count).reshape(shape, order="F")
     extensions = b"".join(raw for _, raw in _walk(between, header.endianness))
     labels = int(header["intent_code"]) in _LABELS
     complete = not between[4 + len(extensions) :].strip(b"\0")
-    return NiftiFile(header, extensions, complete, stored, slope, intercept, labels)
+    return NiftiFile(header, complete, stored, slope, intercept, labels)
 
 
-def read_extensions(path: Path) -> tuple[Nifti1Header, bytes]:
-    """Header and well-formed extensions of a NIfTI file, without its voxels."""
-    with _opened(path) as stream:
-        header = _read_header(path, stream)
-        between = stream.read(max(int(header["vox_offset"]) - _size(header), 0))
-    return header, b"".join(raw for _, raw in _walk(between, header.endianness))
+def derived_nifti(pixels: EncodedPixels, record: Mapping[str, Any], *, compress: bool) -> bytes:
+    """Encode a NIfTI file.
+
+    The header is that of the source, bit for bit, but for the place where the voxels begin; the source's extensions
+    are kept as they are and one of code 6 (comment) with the provenance is added.
+
+    Args:
+        pixels: new values, as before scl_slope, in the shape and byte order of the source.
+        record: provenance, JSON-serialisable.
+        compress: whether to compress with gzip (without a time stamp, so that equal runs give equal files).
+
+    Returns:
+        The complete file.
+    """
+    header, extensions = _read_extensions(pixels.original)
+    text = f"{SOFTWARE} {canonical_json(record)}".encode("ascii")
+    # The length of an extension, with the 8 bytes that state it, is a multiple of 16 (nifti1.h).
+    size = -(-(len(text) + 8) // 16) * 16
+    order: Any = "little" if header.endianness == "<" else "big"
+    own = size.to_bytes(4, order) + _COMMENT.to_bytes(4, order) + text.ljust(size - 8, b"\0")
+    # Without checks: what is unusual in a source's header was accepted when it was read and is not ours to correct.
+    start = len(header.binaryblock) + 4 + len(extensions) + len(own)
+    gap = -start % 16
+    header["vox_offset"] = start + gap
+    voxels = pixels.array.astype(header.get_data_dtype(), copy=False).tobytes(order="F")
+    data = b"".join((header.binaryblock, b"\1\0\0\0", extensions, own, b"\0" * gap, voxels))
+    return gzip.compress(data, compresslevel=6, mtime=0) if compress else data
 
 
-def extension_texts(extensions: bytes, endianness: str, code: int) -> list[str]:
-    """Texts of the extensions of one code, in order; undecodable bytes are replaced."""
-    found = [raw[8:] for own, raw in _walk(b"\1\0\0\0" + extensions, endianness) if own == code]
+def comments(file: InputFile) -> list[str]:
+    """Texts of the comment extensions of a NIfTI file, in order; undecodable bytes are replaced."""
+    header, extensions = _read_extensions(file)
+    found = [raw[8:] for code, raw in _walk(b"\1\0\0\0" + extensions, header.endianness) if code == _COMMENT]
     return [content.decode("utf-8", "replace").rstrip("\0") for content in found]
 
 
-def _opened(path: Path) -> BinaryIO | gzip.GzipFile:
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
+def _read_extensions(file: InputFile) -> tuple[Nifti1Header, bytes]:
+    """Header and well-formed extensions of a NIfTI file, without its voxels."""
+    stream, _ = _unpacked(file)
+    header = _read_header(file.path, stream)
+    between = stream.read(max(int(header["vox_offset"]) - _size(header), 0))
+    return header, b"".join(raw for _, raw in _walk(between, header.endianness))
+
+
+def _unpacked(file: InputFile) -> tuple[BinaryIO, bool]:
     # By content: the name's ending may be missing or wrong.
-    return gzip.open(path, "rb") if packed else path.open("rb")
+    stream = file.stream()
+    packed = stream.getbuffer()[:2] == b"\x1f\x8b"
+    return (gzip.GzipFile(fileobj=stream), True) if packed else (stream, False)  # type: ignore[return-value]
 
 
 def _size(header: Nifti1Header) -> int:
     return int(header.template_dtype.itemsize)
 
 
-def _read_header(path: Path, stream: BinaryIO | gzip.GzipFile) -> Nifti1Header:
+def _read_header(path: Path, stream: BinaryIO) -> Nifti1Header:
     head = stream.read(Nifti1Header.template_dtype.itemsize)
     kind = Nifti1Header
     if head[4:7] == b"n+2":
@@ -167,7 +195,7 @@ def _scaling(path: Path, header: Nifti1Header) -> tuple[float, float]:
     return (1.0, 0.0) if slope is None else (float(slope), float(intercept or 0.0))
 
 
-def _check_tail(path: Path, stream: BinaryIO | gzip.GzipFile) -> None:
+def _check_tail(path: Path, stream: BinaryIO) -> None:
     # To the end, because the checksum stands there.
     rest = 0
     while piece := stream.read(1 << 20):

@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Header
-from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 
 from frerec.errors import InputError
+from frerec.io.formats import InputFile
 from frerec.io.likeness import Likeness
 from frerec.io.nifti.file import read_nifti_file
-from frerec.io.ranges import measure, offer_stored
-from frerec.io.reading import Reading, as_channels, file_sha256, to_float32
-from frerec.io.stored_pixels import StoredPixels, changed_voxels, count_clipped, encode_integers
+from frerec.io.ranges import Ranges
+from frerec.io.reading import Reading, as_channels, to_float32
+from frerec.io.records import Source
+from frerec.io.restoring import EncodedPixels, Scale, changed_voxels, encode
 
 
-def read_nifti(path: Path, channels: int | None = None) -> Reading:
+def read_nifti(file: InputFile, channels: int | None = None) -> Reading:
     """Read a NIfTI image.
 
     The first two axes are swapped, so that the array is row-major, (C, j, i[, k]), as pictures and DICOM are; the
@@ -27,71 +28,63 @@ def read_nifti(path: Path, channels: int | None = None) -> Reading:
     length one are dropped and remembered.
 
     Args:
-        path: the file.
+        file: the file.
         channels: wanted number of channels, or None; NIfTI images have one.
 
     Raises:
         InputError: damaged, CIFTI, 4-D, complex or colour voxels, non-finite or constant values.
     """
-    file = read_nifti_file(path)
-    stored, slope, intercept = file.stored, file.slope, file.intercept
+    path, nifti = file.path, read_nifti_file(file)
+    stored, slope, intercept = nifti.stored, nifti.slope, nifti.intercept
     squeezed = _squeeze(path, stored)
     values = to_float32(path, _scale(np.swapaxes(squeezed, 0, 1), slope, intercept))
-    details: dict[str, Any] = {"warnings": []}
-    array = as_channels(path, values[None], channels, details)
-    if not file.complete:
-        details["warnings"].append("its header extensions are damaged and not kept from the damage on")
-    affine = _affine(file.header, details["warnings"])
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)[: squeezed.ndim]
-    ranges = measure(path, array)
+    array, _ = as_channels(path, values[None], channels)
+    warnings = [] if nifti.complete else ["its header extensions are damaged and not kept from the damage on"]
+    affine = _affine(nifti.header, warnings)
+    ranges, limits = Ranges(path, array), None
     if stored.dtype == np.uint8 and (slope, intercept) == (1.0, 0.0):
-        offer_stored(ranges, (0, 255))
+        ranges.offer_stored((0, 255))
     if stored.dtype.kind in "iu":
-        limits = np.iinfo(stored.dtype)
-        details["limits"] = sorted(float(end) * slope + intercept for end in (limits.min, limits.max))
-    details.update(
-        range=ranges,
-        shape=list(array.shape),
+        info = np.iinfo(stored.dtype)
+        low, high = sorted(float(end) * slope + intercept for end in (info.min, info.max))
+        limits = low, high
+    source = Source(
+        path=str(path),
+        relative_path=path.name,
+        sha256=file.sha256,
+        kind="nifti",
+        files=(file,),
+        shape=array.shape,
         dtype=stored.dtype.str,
+        ranges=ranges,
+        limits=limits,
+        spacing=tuple(float(step) for step in np.linalg.norm(affine[:3, :3], axis=0)[: squeezed.ndim]),
         last_axis="slice" if squeezed.ndim == 3 else "none",
-        spacing=[float(value) for value in spacing],
-        geometry="patient",
-        file_shape=list(stored.shape),
-        slope=slope,
-        intercept=intercept,
-        version=2 if isinstance(file.header, Nifti2Header) else 1,
-        labels=file.labels,
+        labels=nifti.labels,
+        warnings=tuple(warnings),
     )
-    return Reading(np.ascontiguousarray(array), affine, file_sha256(path), "nifti", details)
+    return Reading(np.ascontiguousarray(array), affine, source)
 
 
-def restore_nifti(path: Path, array: npt.NDArray[np.float32], scale: float, width: float) -> StoredPixels:
-    """Stored values of a processed image, unchanged voxels as they were.
+def restore_nifti(source: Source, array: npt.NDArray[np.float32], scale: Scale) -> EncodedPixels:
+    """Values to store of a processed image, unchanged voxels as they were.
 
     Args:
-        path: the original.
+        source: of the image that was read.
         array: (1, H, W[, D]) physical values.
-        scale: as in ``stored_pixels.changed_voxels``.
-        width: of the range of values in use, see ``likeness.Likeness.of``.
+        scale: see there.
     """
-    file = read_nifti_file(path)
-    stored, slope, intercept = file.stored, file.slope, file.intercept
+    nifti = read_nifti_file(source.files[0])
+    stored, slope, intercept = nifti.stored, nifti.slope, nifti.intercept
     new = np.swapaxes(array[0], 0, 1).reshape(stored.shape)
     old = _scale(stored, slope, intercept)
-    changed = changed_voxels(new, old.astype(np.float32), scale)
+    changed = changed_voxels(new, old.astype(np.float32), scale.largest)
     # Only where it is used: an odd scaling may have no inverse in double precision for the others.
     wanted = np.where(changed, (new.astype(np.float64) - intercept) / slope, 0.0)
-    clipped = 0
-    if stored.dtype.kind in "iu":
-        limits = np.iinfo(stored.dtype)
-        clipped = count_clipped(wanted, changed, int(limits.min), int(limits.max))
-        encoded = encode_integers(wanted, int(limits.min), int(limits.max), stored.dtype)
-    else:
-        encoded = wanted.astype(stored.dtype)
-    result = np.where(changed, encoded, stored).astype(stored.dtype)
+    result, clipped = encode(wanted, changed, stored)
     step = abs(slope) if stored.dtype.kind in "iu" else 0.0
-    likeness = Likeness.of(old, _scale(result, slope, intercept), new, width, step)
-    return StoredPixels(path, result, bool(changed.any()), clipped=clipped, likeness=likeness)
+    likeness = Likeness.of(old, _scale(result, slope, intercept), new, scale.width, step)
+    return EncodedPixels(source.files[0], result, bool(changed.any()), clipped=clipped, likeness=likeness)
 
 
 def _affine(header: Nifti1Header, notes: list[str]) -> npt.NDArray[np.float64]:

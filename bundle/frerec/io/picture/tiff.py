@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 
 from frerec.errors import InputError
-from frerec.io.bounds import check_promise
+from frerec.io.formats import InputFile
 from frerec.io.picture.decoding import Picture, open_with_pillow, split
+from frerec.io.reading import check_promise
 
 # Compressions that need a further package in tifffile, but that Pillow's libtiff reads.
 _BY_PILLOW = ("LZW", "PACKBITS", "JPEG", "LZMA", "ZSTD", "WEBP")
@@ -19,34 +19,32 @@ _PLAIN = "Convert it to gray or RGB with 8 or 16 bits"
 _APART = "Save each as a file of its own, or as NIfTI"
 
 
-def open_tiff(path: Path) -> Picture:
+def open_tiff(file: InputFile) -> Picture:
     """Decode a TIFF or BigTIFF in its own type.
-
-    Args:
-        path: the file.
 
     Raises:
         InputError: several pictures, or a kind that is not supported, see the message.
         Exception: whatever the decoders raise on damaged files.
     """
-    with tifffile.TiffFile(path) as file:
-        if len(file.pages) == 0:
+    path = file.path
+    with tifffile.TiffFile(file.stream()) as tiff:
+        if len(tiff.pages) == 0:
             text = "truncated or damaged: the directory of its first picture is missing"
             raise InputError(path, text, "Fetch or export it again")
-        if len(file.pages) > 1:
-            raise InputError(path, f"it holds {len(file.pages)} pages", _APART)
-        page = file.pages[0]
-        photometric = _check_kind(path, file, page)
+        if len(tiff.pages) > 1:
+            raise InputError(path, f"it holds {len(tiff.pages)} pages", _APART)
+        page = tiff.pages[0]
+        photometric = _check_kind(file, tiff, page)
         notes = [f"its {name} description is not kept" for key, name in _DESCRIPTIONS.items() if getattr(page, key)]
         if 330 in page.tags:
             notes.append("its further pictures (SubIFDs, such as smaller copies) are not kept")
         if photometric in ("PALETTE", "YCBCR"):
-            return _noted(open_with_pillow(path, "tiff"), notes)
+            return _noted(open_with_pillow(file), notes)
         inverted = photometric == "MINISWHITE"
         try:
             values = page.asarray()
         except ValueError:
-            return _noted(_by_pillow(path, page, inverted), notes)
+            return _noted(_by_pillow(file, page, inverted), notes)
         if int(page.planarconfig) == 2 and page.samplesperpixel > 1:
             values = np.moveaxis(values, 0, -1)
         size = (page.imagelength, page.imagewidth, page.samplesperpixel)
@@ -55,11 +53,12 @@ def open_tiff(path: Path) -> Picture:
             text = f"damaged: its tags state {stated} samples, but it holds {found}"
             raise InputError(path, text, "Fetch or export it again")
         values = values.astype(values.dtype.newbyteorder("="))
-        picture = split(values, photometric, notes, inverted=inverted)
+        picture = split(values, notes, inverted=inverted)
         return _turned(picture) if inverted else picture
 
 
-def _check_kind(path: Path, file: Any, page: Any) -> str:
+def _check_kind(file: InputFile, tiff: Any, page: Any) -> str:
+    path = file.path
     depth, samples = page.bitspersample, page.samplesperpixel
     photometric = getattr(page.photometric, "name", str(page.photometric))
     if page.is_reduced or page.is_mask:
@@ -67,7 +66,7 @@ def _check_kind(path: Path, file: Any, page: Any) -> str:
         raise InputError(path, f"its first picture is only {kind}", "Export the picture itself")
     if isinstance(depth, tuple) or depth < 8:
         raise InputError(path, f"it has only {depth} bits per pixel", "Convert it to 8 or 16 bits")
-    pictures = int(np.prod(file.series[0].shape)) // max(int(np.prod(page.shape)), 1) if file.series else 1
+    pictures = int(np.prod(tiff.series[0].shape)) // max(int(np.prod(page.shape)), 1) if tiff.series else 1
     if page.imagedepth > 1 or pictures > 1:
         raise InputError(path, f"it holds {max(page.imagedepth, pictures)} pictures in one page", _APART)
     plain = samples <= 4 if photometric == "RGB" else photometric in ("MINISBLACK", "MINISWHITE") and samples <= 3
@@ -84,11 +83,11 @@ def _check_kind(path: Path, file: Any, page: Any) -> str:
         text = f"truncated or damaged: {counts.count(0)} of its {len(counts)} strips or tiles are missing"
         raise InputError(path, text, "Fetch or export it again")
     wanted = page.imagewidth * page.imagelength * samples * depth // 8
-    check_promise(path, wanted, min(sum(counts), path.stat().st_size), packed=int(page.compression) != 1)
+    check_promise(path, wanted, min(sum(counts), len(file.content())), packed=int(page.compression) != 1)
     return photometric
 
 
-def _by_pillow(path: Path, page: Any, inverted: bool) -> Picture:
+def _by_pillow(file: InputFile, page: Any, inverted: bool) -> Picture:
     """By Pillow's libtiff, where it gives the stored values as they are."""
     extra = [int(kind) for kind in page.extrasamples]
     wide = page.bitspersample > 8
@@ -98,18 +97,18 @@ def _by_pillow(path: Path, page: Any, inverted: bool) -> Picture:
         faithful = not (wide and page.samplesperpixel > 1) and extra in ([], [2])
     if not faithful:
         text = f"its compression ({page.compression.name}) cannot be read with this kind of pixels"
-        raise InputError(path, text, "Save it uncompressed or with deflate")
-    picture = open_with_pillow(path, "tiff")
+        raise InputError(file.path, text, "Save it uncompressed or with deflate")
+    picture = open_with_pillow(file)
     if not inverted:
         return picture
     # Pillow turns 8 bits over by itself, 16 bits not.
-    turned = Picture(picture.colour, picture.alpha, picture.mode, inverted=True, warnings=picture.warnings)
+    turned = Picture(picture.colour, picture.alpha, inverted=True, warnings=picture.warnings)
     return _turned(turned) if wide else turned
 
 
 def _turned(picture: Picture) -> Picture:
     top = np.iinfo(picture.colour.dtype).max
-    return Picture(top - picture.colour, picture.alpha, picture.mode, inverted=True, warnings=picture.warnings)
+    return Picture(top - picture.colour, picture.alpha, inverted=True, warnings=picture.warnings)
 
 
 def _noted(picture: Picture, notes: list[str]) -> Picture:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from io import BytesIO
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -14,9 +13,10 @@ import tifffile
 from PIL import Image
 
 from frerec import __version__
+from frerec.io.formats import InputFile
 from frerec.io.picture.decoding import leading_chunks
 from frerec.io.provenance import SOFTWARE, canonical_json
-from frerec.io.stored_pixels import MINISWHITE, StoredPixels
+from frerec.io.restoring import MINISWHITE, EncodedPixels
 
 #: Keyword of the PNG text chunk that holds the provenance.
 TEXT_KEYWORD = "FreRec"
@@ -29,7 +29,7 @@ _SHOWN_BY = (b"cICP", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"pHYs", b"eXIf")
 _ORIENTATION = 0x0112  # the one EXIF tag without which a picture would be shown otherwise than its source
 
 
-def derived_picture(pixels: StoredPixels, record: Mapping[str, Any], *, kind: str) -> bytes:
+def derived_picture(pixels: EncodedPixels, record: Mapping[str, Any], *, kind: str) -> bytes:
     """Encode a picture.
 
     Resolution, colour space and orientation mark of the source are kept; its other annotations are not.
@@ -44,10 +44,10 @@ def derived_picture(pixels: StoredPixels, record: Mapping[str, Any], *, kind: st
     """
     if kind == "tiff":
         return _tiff_bytes(pixels, record)
-    return png_bytes(pixels.array, record, like=pixels.path)
+    return png_bytes(pixels.array, record, like=pixels.original)
 
 
-def png_bytes(array: np.ndarray, record: Mapping[str, Any], *, like: Path | None = None) -> bytes:
+def png_bytes(array: np.ndarray, record: Mapping[str, Any], *, like: InputFile | None = None) -> bytes:
     """Encode an array as PNG with the provenance in a text chunk.
 
     Args:
@@ -77,29 +77,20 @@ def png_bytes(array: np.ndarray, record: Mapping[str, Any], *, like: Path | None
     return buffer.getvalue()
 
 
-def text_records(path: Path) -> list[str]:
-    """Provenance texts in a picture: PNG text chunk or TIFF description.
-
-    Args:
-        path: a picture.
-
-    Returns:
-        Texts found, possibly none.
-    """
-    with path.open("rb") as file:
-        is_tiff = file.read(2) in (b"II", b"MM")
-    if is_tiff:
+def text_records(file: InputFile) -> list[str]:
+    """Provenance texts in a picture: PNG text chunk or TIFF description."""
+    if file.kind == "tiff":
         # Not by Pillow, which does not open the types it does not know, such as float64.
-        with tifffile.TiffFile(path) as tiff:
+        with tifffile.TiffFile(file.stream()) as tiff:
             return [tiff.pages[0].description] if len(tiff.pages) and tiff.pages[0].description else []
-    with Image.open(path) as image:
-        texts = [image.info.get(TEXT_KEYWORD)]
-    return [text for text in texts if isinstance(text, str)]
+    with Image.open(file.stream()) as image:
+        text = image.info.get(TEXT_KEYWORD)
+    return [text] if isinstance(text, str) else []
 
 
-def _kept_chunks(like: Path, *, colour: bool) -> list[tuple[bytes, bytes]]:
+def _kept_chunks(like: InputFile, *, colour: bool) -> list[tuple[bytes, bytes]]:
     """Chunks that say how large and in which colours the source is shown, and which way up."""
-    with Image.open(like) as source:
+    with Image.open(like.stream()) as source:
         own = source.format == "PNG"
         kept: dict[str, Any] = {} if own else {key: source.info.get(key) for key in ("dpi", "icc_profile")}
         try:
@@ -114,8 +105,7 @@ def _kept_chunks(like: Path, *, colour: bool) -> list[tuple[bytes, bytes]]:
     found = _shown_by(buffer)
     if own:
         # The whole EXIF block of the source may name a person: of it only the orientation, made above.
-        with like.open("rb") as stream:
-            shown = [chunk for chunk in _shown_by(stream) if chunk[0] != b"eXIf"]
+        shown = [chunk for chunk in _shown_by(like.stream()) if chunk[0] != b"eXIf"]
         found = [*shown, *(chunk for chunk in found if chunk[0] == b"eXIf")]
     # A palette's profile is one of colours, which a gray picture must not have.
     other = b"GRAY" if colour else b"RGB "
@@ -137,11 +127,11 @@ def _profile(chunk: bytes) -> bytes:
         return b""
 
 
-def _tiff_bytes(pixels: StoredPixels, record: Mapping[str, Any]) -> bytes:
+def _tiff_bytes(pixels: EncodedPixels, record: Mapping[str, Any]) -> bytes:
     array = pixels.array
     options: dict[str, Any] = {}
     samples = array.shape[-1] if array.ndim == 3 else 1
-    with tifffile.TiffFile(pixels.path) as source:
+    with tifffile.TiffFile(pixels.original.stream()) as source:
         page = source.pages[0]
         resolution = [page.tags.valueof(name) for name in ("XResolution", "YResolution")]
         if all(isinstance(value, tuple) and len(value) == 2 and value[1] for value in resolution):

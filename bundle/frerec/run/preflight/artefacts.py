@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from frerec.errors import ConfigError, FreRecError, InputError
-from frerec.io.reading import file_sha256
-from frerec.rhm.network import FreRecNet
+from frerec.files import file_sha256
+from frerec.rhm.networks import restoration_network
 from frerec.shr.bank.reference import ReferenceBank
 
 CHECKSUMS = "checksums.sha256"
@@ -58,7 +58,7 @@ def check_weights(values: Mapping[str, Any]) -> list[FreRecError]:
     """Check weights against their checksum and, where ``preset`` is given, against the FreRec network.
 
     Args:
-        values: settings by config id; ``weights_path``, ``initial_weights_path``, ``preset``, ``fesa``, ``channels``,
+        values: settings by config id; ``weights_path``, ``initial_weights_path``, ``preset``, ``channels``,
             ``spatial_dims`` and ``use_network`` matter. A network other than the presets is not checked: leave
             ``preset`` empty.
 
@@ -104,10 +104,10 @@ def _remedy(key: str, values: Mapping[str, Any]) -> str:
 def _check_fit(told: str, state: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> list[FreRecError]:
     preset, channels, dims = values["preset"], values["channels"], values["spatial_dims"]
     with torch.device("meta"):
-        wanted = FreRecNet(dims, channels, channels, preset, fesa=values.get("fesa", True)).state_dict()
+        wanted = restoration_network(preset, dims, channels).state_dict()
     if wanted.keys() != state.keys():
         return [ConfigError("preset", preset, f"the weights {told} belong to another network",
-                            "Use the preset, and fesa, that they were trained with")]  # fmt: skip
+                            "Use the preset that they were trained with")]  # fmt: skip
     differing = {key for key in wanted if wanted[key].shape != state[key].shape}
     if not differing:
         return []

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from frerec.errors import ConfigError, FreRecError
+from frerec.files import absolute
+from frerec.io.listing import look
 from frerec.io.loader import read_image
 from frerec.run.preflight.paths import INPUT_FOLDERS, first_image, image_files, is_image
 
@@ -20,7 +22,8 @@ def check_images(values: Mapping[str, Any]) -> list[FreRecError]:
     """Compare images of each input folder with the settings.
 
     Args:
-        values: settings by config id; input folders, ``channels`` and ``spatial_dims`` matter.
+        values: settings by config id; input folders, ``channels`` and ``spatial_dims`` matter, and whether anything
+            looks at the channels: with ``strength`` 0 and without network nothing does.
 
     Returns:
         One error for each folder of which none of a sample fits. An image that turns out to be broken is no problem
@@ -28,7 +31,8 @@ def check_images(values: Mapping[str, Any]) -> list[FreRecError]:
     """
     problems: list[FreRecError] = []
     channels, dims = values.get("channels"), values.get("spatial_dims")
-    if channels is None or values.get("datalist"):
+    untouched = values.get("use_network") is False and values.get("strength") == 0
+    if channels is None or untouched or values.get("datalist"):
         return problems
     for key in (key for key in INPUT_FOLDERS if values.get(key)):
         first = first_image(key, values[key])
@@ -55,10 +59,11 @@ def _misfit(path: Path, channels: int, dims: int | None) -> tuple[str, str, str]
     """Config id, what is wrong and remedy for an image that does not fit; None if it does; empty for a broken one."""
     try:
         # gray saved as three equal channels can be read as one, so it is asked for as the run will ask for it
-        shape = read_image(path, channels).array.shape
+        file = look(absolute(path), whole=True).file or path
+        shape = read_image(file, channels).array.shape
     except Exception:
         try:
-            found = read_image(path).array.shape[0]
+            found = read_image(file).array.shape[0]
         except Exception:
             return ()  # type: ignore[return-value]
         told = "channel" if found == 1 else "channels"

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from frerec.errors import ConfigError, FreRecError, InputError
+from frerec.files import absolute
 from frerec.io.datalist import read_datalist
-from frerec.io.formats import detect_format
-from frerec.run.items import is_side_file
+from frerec.io.listing import is_side_file, look, walk
 
 INPUT_FOLDERS = (
     "dataset_dir", "real_dir", "synthetic_dir", "recalibrated_dir", "recalibrated_real_dir", "shr_dir", "training_dir",
@@ -84,11 +84,9 @@ def image_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
     Yields:
         Files, those of a folder in order of name before those of its subfolders.
     """
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and not is_side_file(name):
-                yield Path(place) / name
+    for path, problem in walk(absolute(folder)):
+        if problem is None and not is_side_file(path):
+            yield path
 
 
 def first_image(key: str, folder: str | os.PathLike[str]) -> Path:
@@ -118,7 +116,7 @@ def first_image(key: str, folder: str | os.PathLike[str]) -> Path:
         reason = f"none of the first {count} files is a readable image"
     elif count:
         reason = f"none of its {count} files is a readable image"
-    elif any(names for _place, _folders, names in os.walk(path)):
+    elif next(walk(absolute(path)), None) is not None:
         reason = "none of its files is an image"
     else:
         raise ConfigError(key, told, "the folder is empty", "Point to a folder that holds images")
@@ -127,13 +125,7 @@ def first_image(key: str, folder: str | os.PathLike[str]) -> Path:
 
 def is_image(file: Path) -> bool:
     """Whether a file has the bytes of a known image format; whatever else is wrong with it is the run's to tell."""
-    try:
-        detect_format(file)
-    except InputError:
-        return False
-    except Exception:
-        return True
-    return True
+    return bool(look(absolute(file), whole=True).kind)
 
 
 def check_outputs(outputs: Mapping[str, Any], values: Mapping[str, Any], mirrors: bool) -> list[FreRecError]:

@@ -37,6 +37,7 @@ def check(
     required: Sequence[str] = (),
     outputs: Sequence[str] = ("output_dir",),
     mirrors: bool = False,
+    settings: Mapping[str, Any] | None = None,
     **values: Any,
 ) -> None:
     """Check a workflow's settings before it starts; the first line of ``run``.
@@ -46,12 +47,14 @@ def check(
         required: ids that must have a value; an empty one is no problem for the others.
         outputs: ids of the files and folders that the workflow writes; all other paths are read.
         mirrors: whether the workflow makes ``output_dir`` a mirror of ``dataset_dir``.
-        values: the settings by config id. Ids the preflight does not know are not checked.
+        settings: the settings by config id. Ids the preflight does not know are not checked.
+        values: further settings by config id.
 
     Raises:
         PreflightError: after printing one line per problem to standard error.
     """
     name_run(workflow, None)
+    values = {**(settings or {}), **values}
     problems = [*wrong_words(sys.argv), *find_problems(required, outputs, mirrors, **values)]
     if not problems:
         name_run(workflow, _log_folder({key: values[key] for key in outputs}))

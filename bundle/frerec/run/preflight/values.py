@@ -16,8 +16,8 @@ from frerec.io.naming import OUTPUT_FORMATS
 from frerec.io.provenance import Generator
 from frerec.io.ranges import RULES as RULES_OF_RANGE
 from frerec.rhm.losses import AMPLITUDE_KINDS
-from frerec.rhm.presets import PRESETS
-from frerec.shr.array import MODES, SAMPLINGS
+from frerec.rhm.networks import NETWORKS
+from frerec.shr.array import MODES
 from frerec.shr.bank.builder import PIXEL_SCALE
 from frerec.shr.bank.info import KINDS
 from frerec.shr.retrieval.retriever import METHODS
@@ -105,6 +105,9 @@ _NAMES = """Write it as "['one','two']\""""
 RULES: dict[str, tuple[Callable[[Any], str | None], str]] = {
     "mask_ratio": (_between(0, 1, open_ends=True), "Use a fraction of Nyquist such as 0.25; the paper uses 0.5"),
     "strength": (_between(0, 1), "Use 0 (keep the image) to 1 (replace all of the high band)"),
+    "transition": (_above(0, included=True), "Use a width in fractions of Nyquist such as 0.3; 0 for the paper's step"),
+    "max_gain": (_above(1, included=True), "Use 1 or more, such as 2"),
+    "ema_momentum": (_between(0, 1, open_ends=True), "Use a small share such as 0.001"),
     "top_k": (_whole(1), "Use 1 or more; the paper uses 200"),
     "bands": (_whole(1), "Use 1 for the paper's single high band, more for finer ones, none for the finest"),
     "batch_size": (_whole(1), _POSITIVE),
@@ -122,7 +125,6 @@ RULES: dict[str, tuple[Callable[[Any], str | None], str]] = {
     "group_series": (_boolean, _SWITCH),
     "verify_output": (_boolean, _SWITCH),
     "impose_profile": (_boolean, _SWITCH),
-    "fesa": (_boolean, _SWITCH),
     "start": (_between(0.01, 1), "Use the share of the chain the generator was trained with, such as 0.5"),
     "steps": (_whole(1), _POSITIVE),
     "synthetic": (_one_of((True, False, "auto")), "Write True, False or auto"),
@@ -167,9 +169,8 @@ RULES: dict[str, tuple[Callable[[Any], str | None], str]] = {
 
 #: For each id that takes a name: the names there are.
 NAMES: dict[str, Collection[str]] = {
-    "preset": PRESETS,
+    "preset": NETWORKS,
     "mode": MODES,
-    "sampling": SAMPLINGS,
     "method": METHODS,
     "intensity_range": RULES_OF_RANGE,
     "label_maps": LABEL_MAPS,

@@ -13,7 +13,7 @@ import torch
 from frerec.errors import ConfigError, FreRecError
 from frerec.shr.bank.info import KINDS, BankInfo
 from frerec.shr.retrieval.descriptor import descriptor
-from frerec.shr.retrieval.windows import block_means, local_moments
+from frerec.shr.retrieval.windows import local_moments
 from frerec.shr.statistics import content_hash, ring_statistics, slices_as_batch
 from frerec.spectrum.bands import default_rings
 
@@ -105,11 +105,9 @@ class BankBuilder:
     def _pixel_rows(self, info: BankInfo, batch: torch.Tensor) -> dict[str, npt.NDArray[Any]]:
         scaled = batch[0].numpy() * PIXEL_SCALE[self._pixel_dtype]
         rounded = scaled if self._pixel_dtype == "float16" else np.rint(scaled)
-        low = block_means(batch, info.lowpass_block)
         return {
             "pixels": rounded.astype(self._pixel_dtype),
             "windows": local_moments(batch, info.spatial_dims)[0].half().numpy(),
-            "lowpass_windows": local_moments(low, info.spatial_dims)[0].half().numpy(),
         }
 
     @staticmethod

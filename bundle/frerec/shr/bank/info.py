@@ -48,15 +48,10 @@ class BankInfo:
             raise ValueError(f"kind={self.kind}, spatial_dims={self.spatial_dims}, image_size={self.image_size}")
 
     @property
-    def lowpass_block(self) -> int:
-        """Pixels a side of the blocks whose means are the low-passed image: the descriptor's cut, in pixels."""
-        return max(1, min(round(1 / self.descriptor.cut), min(self.image_size) // 16))
-
-    @property
     def tensor_names(self) -> frozenset[str]:
         """The tensors a bank with this header holds."""
         names = frozenset({"ring_statistics", "descriptors", "content_hash", "group"})
-        return names | {"pixels", "windows", "lowpass_windows"} if self.kind == "pixels" else names
+        return names | {"pixels", "windows"} if self.kind == "pixels" else names
 
     def to_metadata(self) -> dict[str, str]:
         """The header as text by name, values other than text in JSON."""

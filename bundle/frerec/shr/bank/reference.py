@@ -36,7 +36,7 @@ class ReferenceBank:
         info: the header.
         tensors: ``ring_statistics`` float32 (N, C, R, 4), ``descriptors`` float32 (N, D), ``content_hash`` int64
             (N,), ``group`` int32 (N,); for kind ``pixels`` also ``pixels`` (N, C, *spatial) uint8, uint16 or float16,
-            ``windows`` and ``lowpass_windows`` float16 (N, terms, C * windows) (:mod:`frerec.shr.retrieval.windows`).
+            ``windows`` float16 (N, terms, C * windows), see :mod:`frerec.shr.retrieval.windows`.
         path: the file they are mapped from, if any.
     """
 
@@ -207,6 +207,11 @@ class ReferenceBank:
         rows = self.tensors["ring_statistics"][indices if isinstance(indices, slice) else np.asarray(indices)]
         power = torch.from_numpy(np.array(rows[..., 1]))
         return fill_empty(power.clamp(min=POWER_FLOOR).log10())
+
+    @property
+    def mean_profile(self) -> torch.Tensor:
+        """Log10 of the mean power of the bank's sample on each ring, float32 (C, R)."""
+        return (10 ** self.profiles_of(self.sample).double()).mean(0).log10().float()
 
     def band_statistics(
         self, mask_ratio: float, bands: int = 1, log: bool = False, indices: Sequence[int] | torch.Tensor | None = None

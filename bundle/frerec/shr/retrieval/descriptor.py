@@ -110,3 +110,39 @@ def _polar_cells(shape: tuple[int, ...], settings: DescriptorSettings) -> tuple[
     used = torch.unique(label[inside])
     cell = torch.searchsorted(used, label.clamp(min=0))
     return torch.where(inside, cell, len(used)), len(used)
+
+
+class BlurFreeSpace:
+    """Descriptors standardised over the bank, less the direction in which a blur moves them.
+
+    Args:
+        descriptors: float (N, D) of the bank.
+        direction: float64 (D,) from :func:`blur_direction`.
+    """
+
+    def __init__(self, descriptors: torch.Tensor, direction: torch.Tensor) -> None:
+        table = descriptors.double()
+        self._mean = table.mean(0)
+        self._scale = table.std(0, correction=0).clamp(min=1e-6)
+        self._blur = direction.double() / self._scale
+        self._blur = self._blur / self._blur.norm().clamp(min=1e-12)
+
+    def __call__(self, descriptors: torch.Tensor) -> torch.Tensor:
+        """Map descriptors (..., D) to float64 (..., D)."""
+        z = (descriptors.double() - self._mean) / self._scale
+        return z - (z @ self._blur).unsqueeze(-1) * self._blur
+
+    def squared_distances(self, descriptors: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+        """Estimate how far descriptors lie from one of them, in single precision and a few passes.
+
+        Args:
+            descriptors: float32 (N, D).
+            query: float32 (D,).
+
+        Returns:
+            float32 (N,): squared Euclidean distance in this space.
+        """
+        # what is near is subtracted without loss before anything is scaled
+        difference = (descriptors - query).mul_(self._scale.reciprocal().float())
+        along = difference @ self._blur.float()
+        return torch.linalg.vector_norm(difference, dim=1).square_().sub_(along.square_())

@@ -11,6 +11,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
 
+from frerec.io.records import note
 from frerec.shr.bank.reference import ReferenceBank
 from frerec.shr.retrieval.retriever import fitted
 from frerec.shr.retrieval.similarity import DescriptorSimilarity
@@ -41,7 +42,7 @@ class Familiarity(Transform):
 
     def __init__(self, bank: ReferenceBank | str | PathLike[str]) -> None:
         self.bank = bank if isinstance(bank, ReferenceBank) else ReferenceBank.open(bank)
-        self._similarity = DescriptorSimilarity(self.bank, predict=False)
+        self._similarity = DescriptorSimilarity(self.bank)
         self._hashes = self.bank.tensors["content_hash"][self.bank.sample]
         self._unit = self._similarity.gap(QUANTILE, ANCHORS)
 
@@ -72,10 +73,9 @@ def grade(distance: float) -> str:
 
 
 class WarnUnfamiliard(MapTransform):
-    """Note in ``meta["frerec"]["familiarity"]`` how far an image lies from a bank, and a warning where it is foreign.
+    """Note in an image's record how far it lies from a bank, and a warning where it is foreign.
 
-    The entry is ``{"distance": float, "grade": str, "warning": str}``, the text empty where there is nothing to say;
-    images are not changed. Whole folders of unusual images are told of in the summary of a run, not one by one.
+    Images are not changed. Whole folders of unusual images are told of in the summary of a run, not one by one.
 
     Args:
         keys: keys of images (C, *spatial), nominal range [0, 1].
@@ -108,9 +108,6 @@ class WarnUnfamiliard(MapTransform):
             noted = MetaTensor(
                 torch.as_tensor(image), meta=dict(getattr(image, "meta", {})), applied_operations=operations
             )
-            noted.meta["frerec"] = {
-                **noted.meta.get("frerec", {}),
-                "familiarity": {"distance": distance, "grade": named, "warning": warning},
-            }
+            note(noted, bank_distance=distance, bank_grade=named, bank_warning=warning)
             result[key] = noted
         return result

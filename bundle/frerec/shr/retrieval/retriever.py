@@ -16,11 +16,8 @@ from frerec.shr.statistics import content_hash, slices_as_batch
 
 #: How references can be found; those named after SSIM need pixels in the bank.
 METHODS: dict[str, Callable[[ReferenceBank], Similarity]] = {
-    "descriptor": lambda bank: DescriptorSimilarity(bank, predict=False),
-    "profile": lambda bank: DescriptorSimilarity(bank, predict=True),
+    "descriptor": DescriptorSimilarity,
     "ssim": SSIMSimilarity,
-    "ssim_lowpass": lambda bank: SSIMSimilarity(bank, lowpass=True),
-    "ssim_centred": lambda bank: SSIMSimilarity(bank, centred=True),
     "random": RandomOrder,
 }
 
@@ -36,10 +33,7 @@ class Retriever:
     - ``random``: any images. What is drawn from them then owes nothing to the query, and so nothing to a
       generator's bias at low frequencies; real images pay for it with a profile further from their own. Any bank.
     - ``descriptor``: nearest phase-free description of the low frequencies, blind to blur. Any bank.
-    - ``profile``: nearest high-band profile as predicted from that description. Any bank.
-    - ``ssim``: the paper's. Needs pixels, as do the following.
-    - ``ssim_lowpass``: SSIM of low-passed images.
-    - ``ssim_centred``: SSIM less the mean SSIM that images of the bank have with the candidate.
+    - ``ssim``: the paper's. Needs a bank with pixels.
 
     SSIM is estimated for the whole bank and computed densely for a short list. The result depends on nothing but
     the query and the bank: not on batch, order or number of threads.
@@ -55,7 +49,7 @@ class Retriever:
     """
 
     def __init__(
-        self, bank: ReferenceBank, method: str = "descriptor", top_k: int = 200, short_list: float = 2.0
+        self, bank: ReferenceBank, method: str = "descriptor", top_k: int = 5, short_list: float = 2.0
     ) -> None:
         if method not in METHODS:
             raise ConfigError("method", method, "unknown retrieval method", f"Use one of {', '.join(METHODS)}")

@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from frerec.shr.bank.reference import SAMPLE, ReferenceBank
-from frerec.shr.retrieval.descriptor import blur_direction, descriptor
-from frerec.shr.retrieval.prediction import BlurFreeSpace, ridge
+from frerec.shr.bank.reference import ReferenceBank
+from frerec.shr.retrieval.descriptor import BlurFreeSpace, blur_direction, descriptor
 from frerec.shr.retrieval.ssim import SSIMQuery
-from frerec.shr.retrieval.windows import block_means, local_moments, strided_ssim
+from frerec.shr.retrieval.windows import local_moments, strided_ssim
 from frerec.shr.statistics import content_hash
 
 #: The closest images of a bank: rows int64 (n,) and scores float64 (n,), best first, ties by row.
@@ -40,42 +39,34 @@ def ranked(scores: torch.Tensor) -> torch.Tensor:
 
 
 class DescriptorSimilarity:
-    """Distance of descriptors without the blur direction, or of the high-band profiles they predict.
+    """Distance of descriptors without the blur direction.
 
     What has to be fitted is fitted on the bank's sample, so that opening a large bank costs no more than a small one.
 
     Args:
         bank: any bank.
-        predict: compare predicted profiles.
     """
 
     #: Images of the bank compared at a time; few, so that they stay in the processor's cache.
     CHUNK = 4096
 
-    def __init__(self, bank: ReferenceBank, predict: bool) -> None:
+    def __init__(self, bank: ReferenceBank) -> None:
         info = bank.info
         self._bank, self._info = bank, info
         table = self._descriptors(bank.sample)
         self._space = BlurFreeSpace(table, blur_direction(info.image_size, info.channels, info.descriptor))
-        self._map: torch.Tensor | None = None
-        self._factor: torch.Tensor | None = None
         # the sample as it is compared, float64 (n, dimensions)
         self._table = self._space(table)
-        if predict:
-            high = bank.profiles_of(bank.sample)[..., bank.frequencies >= info.descriptor.cut].flatten(1).double()
-            self._map = ridge(self._table, high - high.mean(0))
-            self._factor = self._space.factor(self._map)
-            self._table = self._table @ self._map
 
     def distances(self, batch: torch.Tensor) -> torch.Tensor:
         """Distance, as :meth:`closest` scores it, of a query and each image of the sample, float64 (n,)."""
         return self._distance(self._described(batch), self._table)
 
     def closest(self, batch: torch.Tensor, count: int, listed: int, excluded: npt.NDArray[Any]) -> Found:
-        """Nearest images by negative root mean square difference; for profiles in decades of power."""
+        """Nearest images by negative root mean square difference."""
         query = self._described(batch)
         rows = self._listed(query, min(listed, len(self._bank) - len(excluded)), excluded)
-        scores = -self._distance(query, self._compared(self._descriptors(rows.numpy())))
+        scores = -self._distance(query, self._space(self._descriptors(rows.numpy())))
         order = ranked(scores)[:count]
         return rows[order], scores[order]
 
@@ -85,7 +76,7 @@ class DescriptorSimilarity:
         threshold = -torch.inf
         for start in range(0, len(self._bank), self.CHUNK):
             some = self._descriptors(slice(start, start + self.CHUNK))
-            score = -self._space.squared_distances(some, query, self._factor)
+            score = -self._space.squared_distances(some, query)
             first, last = np.searchsorted(excluded, [start, start + self.CHUNK])
             score[excluded[first:last] - start] = -torch.inf
             good = (score > threshold).nonzero().squeeze(1)
@@ -103,11 +94,7 @@ class DescriptorSimilarity:
         return descriptor(batch, self._info.spatial_dims, self._info.descriptor).mean(0)
 
     def _distance(self, query: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        return (table - self._compared(query)).square().mean(1).sqrt()
-
-    def _compared(self, descriptors: torch.Tensor) -> torch.Tensor:
-        described = self._space(descriptors)
-        return described if self._map is None else described @ self._map
+        return (table - self._space(query)).square().mean(1).sqrt()
 
     def gap(self, quantile: float, anchors: int) -> float:
         """A quantile of the distance of an image of the sample to the nearest other, over so many of them."""
@@ -119,7 +106,7 @@ class DescriptorSimilarity:
 
 
 class RandomOrder:
-    """No measure at all: an order drawn from the query's content, the same whenever that query comes.
+    """No measure at all: images drawn from the query's content, the same whenever that query comes.
 
     Args:
         bank: any bank.
@@ -129,20 +116,12 @@ class RandomOrder:
         self._count = len(bank)
 
     def closest(self, batch: torch.Tensor, count: int, listed: int, excluded: npt.NDArray[Any]) -> Found:
-        """The first images of the order; scores are uniform numbers in [0, 1) that fall along it."""
-        generator = torch.Generator().manual_seed(content_hash(batch) & (2**63 - 1))
-        drawn = 2 * (count + len(excluded))
-        if self._count <= max(SAMPLE, 4 * drawn):
-            scores = torch.rand(self._count, dtype=torch.float64, generator=generator)
-            scores[excluded] = -torch.inf
-            order = ranked(scores)[:count]
-            return order, scores[order]
-        # Few of many: drawn one after another. Of at most a quarter of the bank, less than half are drawn twice.
-        draws = torch.randint(self._count, (drawn + SAMPLE,), generator=generator).numpy()
-        _, first = np.unique(draws, return_index=True)
-        rows = draws[np.sort(first)]
-        rows = rows[~np.isin(rows, excluded)][:count]
-        return torch.from_numpy(rows), torch.arange(count, 0, -1, dtype=torch.float64) / (count + 1)
+        """Images drawn without replacement; scores fall along the order of the draws."""
+        generator = np.random.default_rng(content_hash(batch) & (2**63 - 1))
+        drawn = generator.choice(self._count - len(excluded), count, replace=False)
+        for row in excluded:  # ascending: each one left out shifts the rows after it by one
+            drawn[drawn >= row] += 1
+        return torch.from_numpy(drawn), torch.arange(count, 0, -1, dtype=torch.float64) / (count + 1)
 
 
 class SSIMSimilarity:
@@ -152,9 +131,6 @@ class SSIMSimilarity:
 
     Args:
         bank: a bank of kind ``pixels``.
-        lowpass: compare low-passed images (:attr:`frerec.shr.bank.info.BankInfo.lowpass_block`).
-        centred: take from each bank image's score the mean score that images of the bank have with it. SSIM likes
-            smooth references whatever the query; this removes that liking.
 
     Raises:
         ConfigError: the bank holds no pixels.
@@ -164,25 +140,18 @@ class SSIMSimilarity:
     CHUNK = 64
     #: Pairs of images compared densely at a time; few, so that the maps stay in the processor's cache.
     PAIRS = 8
-    #: Images of the bank that the mean score is taken over.
-    ANCHORS = 128
     #: Slices that stand for a volume.
     SLICES = 8
 
-    def __init__(self, bank: ReferenceBank, lowpass: bool = False, centred: bool = False) -> None:
+    def __init__(self, bank: ReferenceBank) -> None:
         bank.pixels(slice(0, 0))
         self._bank, self._dims = bank, bank.info.spatial_dims
-        self._block = bank.info.lowpass_block if lowpass else 1
-        self._windows = bank.tensors["lowpass_windows" if lowpass else "windows"]
-        self._offset = torch.zeros(len(bank), dtype=torch.float64)
-        if centred:
-            anchors = np.unique(np.linspace(0, len(bank) - 1, self.ANCHORS).round().astype(int))
-            self._offset = self._strided(torch.from_numpy(np.array(self._windows[anchors], dtype=np.float32)))
+        self._windows = bank.tensors["windows"]
 
     def closest(self, batch: torch.Tensor, count: int, listed: int, excluded: npt.NDArray[Any]) -> Found:
         """Largest mean SSIM: strided-window estimates of all, then dense SSIM of the short list."""
-        windows = local_moments(block_means(self._slices(batch), self._block), self._dims)
-        estimate = self._strided(windows) - self._offset
+        windows = local_moments(self._slices(batch), self._dims)
+        estimate = self._strided(windows)
         estimate[excluded] = -torch.inf
         rows = ranked(estimate)[: min(listed, len(estimate) - len(excluded))].sort().values
         scores = self._dense(batch, rows)
@@ -191,13 +160,13 @@ class SSIMSimilarity:
 
     def _dense(self, batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
         """Dense SSIM with some bank images, float64 (n,)."""
-        queries = [SSIMQuery(x, self._dims) for x in block_means(self._slices(batch), self._block).split(1)]
+        queries = [SSIMQuery(x, self._dims) for x in self._slices(batch).split(1)]
         scores = torch.zeros(len(indices), dtype=torch.float64)
         for start in range(0, len(indices), self.PAIRS):
             some = slice(start, start + self.PAIRS)
-            images = block_means(self._bank.pixels(indices[some]), self._block)
+            images = self._bank.pixels(indices[some])
             scores[some] = torch.stack([query(images) for query in queries]).mean(0)
-        return scores - self._offset[indices]
+        return scores
 
     def _slices(self, batch: torch.Tensor) -> torch.Tensor:
         chosen = torch.linspace(0, len(batch) - 1, min(len(batch), self.SLICES)).round().long()

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
 
 from frerec.shr.retrieval.ssim import K1, K2, SIGMA, WINDOW, check_window, gaussian_window
 
@@ -88,13 +87,6 @@ def local_moments(x: torch.Tensor, spatial_dims: int) -> torch.Tensor:
     moments = split.permute(0, *orders, 1, *positions).flatten(1, spatial_dims)[:, kept].flatten(2)
     variance = _apply(plain, x * x).flatten(1) - moments[:, 0].square()
     return torch.cat([variance.clamp(min=0).unsqueeze(1), moments], dim=1)
-
-
-def block_means(x: torch.Tensor, block: int) -> torch.Tensor:
-    """Low-pass images (B, C, *spatial) by the means of blocks of ``block`` pixels a side; a rest is cut off."""
-    if block == 1:
-        return x
-    return F.avg_pool2d(x, block) if x.ndim == 4 else F.avg_pool3d(x, block)
 
 
 def strided_ssim(query: torch.Tensor, bank: torch.Tensor) -> torch.Tensor:

@@ -13,17 +13,17 @@ import pytest
 from PIL import Image
 
 from frerec.io.loader import LoadMedicalImage
-from frerec.io.marks import declared_origin, was_written_by_us
+from frerec.io.origin import declared_origin, was_written_by_us
 from frerec.io.picture.writer import png_bytes
 from frerec.io.provenance import Generator
-from frerec.io.source import Source
+from frerec.io.records import Source
 
 Run = Callable[..., dict[str, Any]]
 VALUES = np.arange(64, dtype=np.uint8).reshape(8, 8)
 
 
 def source_of(path: Path) -> Source:
-    return Source.from_meta(LoadMedicalImage()(path).meta["frerec"]["source"])
+    return LoadMedicalImage()(path).meta["frerec"]["source"]
 
 
 def test_a_picture_with_our_text_declares_its_origin(tmp_path: Path) -> None:
@@ -56,17 +56,17 @@ def test_the_mark_survives_a_second_pass(tmp_path: Path, recalibrate: Run, name:
     recalibrate(tmp_path / "in" / name, tmp_path / "in", tmp_path / "once", synthetic=True)
     (tmp_path / "once" / f"{name}.json").unlink()
     item = recalibrate(tmp_path / "once" / name, tmp_path / "once", tmp_path / "twice", synthetic=False)
-    assert item["image"].meta["frerec"]["written"]["synthetic"] is True
+    assert item["saved"][-1].synthetic is True
 
 
 def test_own_outputs_are_known(tmp_path: Path, make_dicom: Callable[..., Path], recalibrate: Run) -> None:
     make_dicom(tmp_path / "in" / "x.dcm", VALUES.astype(np.int16))
     Image.fromarray(VALUES).save(tmp_path / "in" / "x.png")
-    for name, kind in (("x.dcm", "dicom"), ("x.png", "png")):
+    for name in ("x.dcm", "x.png"):
         recalibrate(tmp_path / "in" / name, tmp_path / "in", tmp_path / "out")
-        assert was_written_by_us(tmp_path / "out" / name, kind)
-        assert not was_written_by_us(tmp_path / "in" / name, kind)
+        assert was_written_by_us(tmp_path / "out" / name)
+        assert not was_written_by_us(tmp_path / "in" / name)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
-    assert not was_written_by_us(tmp_path / "broken.png", "png")
+    assert not was_written_by_us(tmp_path / "broken.png")
     (tmp_path / "text.dcm").write_text("no DICOM at all")
-    assert not was_written_by_us(tmp_path / "text.dcm", "dicom")
+    assert not was_written_by_us(tmp_path / "text.dcm")

@@ -7,7 +7,7 @@ import pytest
 from monai.transforms import Compose
 
 import frerec
-from frerec.run.settings import fingerprint, run_settings
+from frerec.io.provenance import RunSettings, run_settings
 
 
 def test_files_enter_by_content_not_by_place(tmp_path: Path) -> None:
@@ -39,9 +39,9 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_fingerprint_depends_on_values_not_on_order() -> None:
-    assert fingerprint({"a": 1, "b": [1, None]}) == fingerprint({"b": [1, None], "a": 1})
-    assert fingerprint({"a": 1}) != fingerprint({"a": 2})
-    assert len(fingerprint({})) == 16
+    assert RunSettings(a=1, b=[1, None]).fingerprint == RunSettings(b=[1, None], a=1).fingerprint
+    assert RunSettings(a=1).fingerprint != RunSettings(a=2).fingerprint
+    assert len(RunSettings().fingerprint) == 16
 
 
 class Applied:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -8,7 +7,8 @@ import numpy as np
 import pytest
 
 from frerec.errors import InputError
-from frerec.run.items import FolderItem, find_items, is_side_file
+from frerec.io.datalist import files_below
+from frerec.io.listing import FolderItem, find_items, is_side_file
 from tests.io.dicom.objects import AXIAL, dicom_object, save
 
 
@@ -45,22 +45,23 @@ def test_a_series_is_one_item(tmp_path: Path) -> None:
     items = {item.path: item for item in find_items(tmp_path, group_series=True)}
     # a folder of its own, a shared folder, the top folder, two folders
     assert set(items) == {"s", "s/notes.txt", "t/1", "t/3", "4", "u/1"}
-    assert items["s"].is_series
     assert items["u/1"].names == ("u/1", "v/1")
-    sums = [hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("s/1", "s/2")]
-    assert items["s"].sha256() == hashlib.sha256("".join(sums).encode()).hexdigest()
-    assert items["t/3"].sha256() == hashlib.sha256(b"t/3").hexdigest()
+    assert items["s"].files == (tmp_path / "s/1", tmp_path / "s/2")
     assert len(find_items(tmp_path)) == 10
+
+
+def listed(root: Path, beside: Path | None = None) -> list[FolderItem]:
+    return find_items(root, files_below((beside or root) / "list.csv", root))
 
 
 def test_a_datalist_narrows_the_folder(tmp_path: Path) -> None:
     write(tmp_path, "a.png", "b.png", "sub/c.png")
     (tmp_path / "list.csv").write_text("image,label\nsub/c.png,x\na.png,y\na.png,y\n")
-    assert [item.path for item in find_items(tmp_path, tmp_path / "list.csv")] == ["a.png", "sub/c.png"]
+    assert [item.path for item in listed(tmp_path)] == ["a.png", "sub/c.png"]
     write(tmp_path.parent, "outside.png")
     (tmp_path / "list.csv").write_text("image\n../outside.png\n")
     with pytest.raises(InputError, match="outside"):
-        find_items(tmp_path, tmp_path / "list.csv")
+        listed(tmp_path)
 
 
 def test_links_are_followed_under_their_own_names(tmp_path: Path) -> None:
@@ -72,11 +73,11 @@ def test_links_are_followed_under_their_own_names(tmp_path: Path) -> None:
     for root in (tmp_path / "in", tmp_path / "alias", tmp_path / "store" / ".." / "in"):
         items = find_items(root)
         assert [(item.path, item.problem) for item in items] == [("link.png", None), ("p1/1.png", None)]
-        assert items[0].sha256() == hashlib.sha256(b"store/0f3a").hexdigest()
+        assert items[0].files[0].read_bytes() == b"store/0f3a"
     (tmp_path / "list.csv").write_text("image\nlink.png\np1/1.png\n")
-    assert [item.path for item in find_items(tmp_path / "in", tmp_path / "list.csv")] == ["link.png", "p1/1.png"]
+    assert [item.path for item in listed(tmp_path / "in", tmp_path)] == ["link.png", "p1/1.png"]
     (tmp_path / "list.csv").write_text(f"image\n{tmp_path}/in/link.png\n")
-    assert [item.path for item in find_items(tmp_path / "alias", tmp_path / "list.csv")] == ["link.png"]
+    assert [item.path for item in listed(tmp_path / "alias", tmp_path)] == ["link.png"]
 
 
 def test_what_cannot_be_read_as_a_file_is_an_item_with_its_problem(tmp_path: Path) -> None:
@@ -100,8 +101,10 @@ def test_what_cannot_be_read_as_a_file_is_an_item_with_its_problem(tmp_path: Pat
     }
     assert set(items) - set(told) == {"a.png"}
     (tmp_path / "list.csv").write_text("image\npipe.dcm\nout\n")
-    listed = find_items(tmp_path, tmp_path / "list.csv")
-    assert [item.problem[0] for item in listed if item.problem] == ["no file but a folder", "no file but a named pipe"]
+    assert [item.problem[0] for item in listed(tmp_path) if item.problem] == [
+        "no file but a folder",
+        "no file but a named pipe",
+    ]
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
@@ -113,4 +116,3 @@ def test_side_files() -> None:
     assert is_side_file("a/image.png.json")
     assert is_side_file("README")
     assert not is_side_file("IM0001")
-    assert not FolderItem("a", ("/a",)).is_series

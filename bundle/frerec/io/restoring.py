@@ -1,32 +1,45 @@
-"""Stored values ready to be written, and the one rule by which unchanged voxels keep theirs."""
+"""From physical values back to what a file stores: unchanged voxels keep theirs, all others are rounded."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from frerec.io.formats import InputFile
 from frerec.io.likeness import Likeness
 
 # Normalising to float32 and back moves a value by at most about 1.5 * 2**-24 of the largest number involved (three
 # roundings); four times that is still 1/30 of a grey level of a 16 bit image.
 RELATIVE_TOLERANCE = 2.0**-21
 
-#: ``StoredPixels.photometric`` of a picture whose zero is white.
+#: ``EncodedPixels.photometric`` of a picture whose zero is white.
 MINISWHITE = "MINISWHITE"
 
 
+class Scale(NamedTuple):
+    """Magnitudes that decide what counts as changed and as cut off.
+
+    Args:
+        largest: the largest magnitude that the normalisation dealt with (its bounds, the image's extremes).
+        width: of the range of values in use, see ``likeness.Likeness.of``.
+    """
+
+    largest: float
+    width: float
+
+
 @dataclass(frozen=True)
-class StoredPixels:
+class EncodedPixels:
     """The pixel values of one output file, laid out as that file stores them.
 
     Args:
-        path: the original file, whose header the writer copies.
-        array: stored values. DICOM: shaped as pydicom's ``pixel_array``, ([frames,] rows, columns[, samples]), frames
-            in the file's own order. NIfTI: shaped as in the header, before ``scl_slope``, in the file's byte order.
-            Pictures: (rows, columns[, samples]) with the original alpha channel last where there was one.
+        original: the input file, whose header the writer copies.
+        array: values as stored. DICOM: shaped as pydicom's ``pixel_array``, ([frames,] rows, columns[, samples]),
+            frames in the file's own order. NIfTI: shaped as in the header, before ``scl_slope``, in the file's byte
+            order. Pictures: (rows, columns[, samples]) with the original alpha channel last where there was one.
         changed: whether any value differs from the original's.
         photometric: DICOM Photometric Interpretation of ``array``; it differs from the file's for compressed colour
             (decoded to RGB or YBR_FULL) and for changed PALETTE COLOR images (RGB). ``MINISWHITE`` for a TIFF whose
@@ -37,8 +50,8 @@ class StoredPixels:
         likeness: comparison with the original in physical values, padding left out.
     """
 
-    path: Path
-    array: npt.NDArray[np.generic]
+    original: InputFile
+    array: npt.NDArray[Any]
     changed: bool
     photometric: str = ""
     bits_stored: int = 0
@@ -47,9 +60,7 @@ class StoredPixels:
     likeness: Likeness = field(default_factory=Likeness)
 
 
-def changed_voxels(
-    new: npt.NDArray[np.float32], old: npt.NDArray[np.float32], scale: float
-) -> npt.NDArray[np.bool_]:
+def changed_voxels(new: npt.NDArray[np.float32], old: npt.NDArray[np.float32], largest: float) -> npt.NDArray[np.bool_]:
     """Where an image really differs from the one that was read.
 
     Two float32 values count as the same when they differ by no more than the rounding of a range normalisation and its
@@ -58,24 +69,39 @@ def changed_voxels(
     Args:
         new: physical values to be written.
         old: physical values as read from the original, same shape.
-        scale: largest magnitude that the normalisation dealt with (its bounds, the image's extremes).
+        largest: see `Scale`.
 
     Returns:
         A boolean array of the same shape, true where the voxel changed.
     """
-    tolerance = RELATIVE_TOLERANCE * np.maximum(np.abs(old), np.float32(scale))
+    tolerance = RELATIVE_TOLERANCE * np.maximum(np.abs(old), np.float32(largest))
     return np.abs(new - old) > tolerance
 
 
-def count_clipped(values: npt.NDArray[np.float64], changed: npt.NDArray[np.bool_], low: int, high: int) -> int:
-    """How many changed samples `encode_integers` clips.
+def encode(
+    wanted: npt.NDArray[Any],
+    changed: npt.NDArray[np.bool_],
+    original: npt.NDArray[Any],
+    limits: tuple[int, int] | None = None,
+) -> tuple[npt.NDArray[Any], int]:
+    """Values to store, in the type of the original, and how many of them had to be clipped.
 
     Args:
-        values: wanted stored values.
-        changed: which of them are stored at all; broadcast to ``values``.
-        low: smallest storable value.
-        high: largest storable value.
+        wanted: values before rounding, any shape.
+        changed: where they differ from the original; of its shape.
+        original: values as stored; kept where nothing changed.
+        limits: smallest and largest storable integer; None for those of the type.
     """
+    if original.dtype.kind not in "iu":
+        return np.where(changed, wanted.astype(original.dtype), original).astype(original.dtype), 0
+    low, high = limits or (int(np.iinfo(original.dtype).min), int(np.iinfo(original.dtype).max))
+    clipped = count_clipped(wanted, changed, low, high)
+    encoded = encode_integers(wanted, low, high, original.dtype)
+    return np.where(changed, encoded, original).astype(original.dtype), clipped
+
+
+def count_clipped(values: npt.NDArray[np.float64], changed: npt.NDArray[np.bool_], low: int, high: int) -> int:
+    """How many of the samples that changed `encode_integers` clips; ``changed`` is broadcast to ``values``."""
     rounded = np.rint(values)
     return int(np.count_nonzero(((rounded < low) | (rounded > high)) & changed))
 
@@ -86,7 +112,7 @@ def encode_integers(
     """Round to the nearest storable integer.
 
     Args:
-        values: wanted stored values, any shape.
+        values: wanted values, any shape.
         low: smallest storable value; smaller ones are clipped to it.
         high: largest storable value; larger ones are clipped to it.
         dtype: integer type of the result.

@@ -15,8 +15,9 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frerec.io.nifti.writer import comments, derived_nifti
-from frerec.io.stored_pixels import StoredPixels
+from frerec.io.formats import InputFile
+from frerec.io.nifti.file import comments, derived_nifti
+from frerec.io.restoring import EncodedPixels
 
 Run = Callable[..., dict[str, Any]]
 OBLIQUE = np.array([[1.9, 0.3, -0.2, -80], [-0.35, 1.4, 0.5, 20], [0.2, -0.4, 3.1, 7.5], [0, 0, 0, 1.0]])
@@ -106,9 +107,9 @@ def test_the_provenance_is_inside_and_earlier_notes_stay(tmp_path: Path) -> None
     image = nib.load(path)
     image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"earlier"))
     nib.save(image, path)
-    pixels = StoredPixels(path, np.asarray(image.dataobj.get_unscaled()), False)
+    pixels = EncodedPixels(InputFile.read(path), np.asarray(image.dataobj.get_unscaled()), False)
     (tmp_path / "w.nii").write_bytes(derived_nifti(pixels, {"software": "FreRec", "x": 1}, compress=False))
-    earlier, own = comments(tmp_path / "w.nii")
+    earlier, own = comments(InputFile.read(tmp_path / "w.nii"))
     assert earlier == "earlier"
     assert json.loads(own.removeprefix("FreRec")) == {"software": "FreRec", "x": 1}
     assert nib.load(tmp_path / "w.nii").shape == (7, 6, 5)
@@ -128,7 +129,10 @@ def test_extensions_of_any_code_come_back_as_they_are(tmp_path: Path, recalibrat
     item = recalibrate(path, tmp_path / "in", tmp_path / "out")
     out = (tmp_path / "out" / "v.nii").read_bytes()
     assert out[352 : 352 + len(raw)] == raw
-    assert "damaged and not kept" in item["image"].meta["frerec"]["source"]["details"]
-    assert json.loads(comments(tmp_path / "out" / "v.nii")[-1].removeprefix("FreRec"))["source"]["name"] == "v.nii"
+    assert any("damaged and not kept" in line for line in item["image"].meta["frerec"]["source"].warnings)
+    assert (
+        json.loads(comments(InputFile.read(tmp_path / "out" / "v.nii"))[-1].removeprefix("FreRec"))["source"]["name"]
+        == "v.nii"
+    )
     wanted = np.rint(item["pred"][0].numpy().swapaxes(0, 1))
     assert np.array_equal(nib.load(tmp_path / "out" / "v.nii").get_fdata(), wanted)
