@@ -9,8 +9,9 @@ import torch
 from monai.data import MetaTensor
 
 from frerec.errors import ConfigError
-from frerec.study.arms import Arm, Recalibrate, select_arms
+from frerec.study.arms import Arm, make_arms, select_arms
 from frerec.study.cache import fingerprint
+from frerec.study.recalibration import Recalibrate
 
 
 class Note:
@@ -82,3 +83,23 @@ def test_an_arm_that_contradicts_itself_is_refused() -> None:
     for settings in ({"synthetic": Note()}, {"synthetic_dir": "somewhere"}):
         with pytest.raises(ConfigError, match="uses none"):
             Arm("RAW", False, **settings)
+
+
+def test_only_what_an_arm_needs_is_opened() -> None:
+    class Untouched:
+        mask_ratio = 0.25
+
+        def stage(self, name: str) -> Any:
+            raise AssertionError(f"{name} was made")
+
+    names = ["RAW", "RAW balanced", "RAW+AUG", "GDA", "GDA all classes", "GDA+HIST", "GDA+FDA high", "FULL"]
+    arms = {arm.name: arm for arm in make_arms(names, Untouched())}  # type: ignore[arg-type]
+    assert [name for name, arm in arms.items() if arm.uses_synthetic] == names[3:7]
+    assert arms["RAW balanced"].balanced
+    assert arms["GDA all classes"].fill_classes == "all"
+    assert arms["FULL"].uses_all_real
+    assert arms["GDA+FDA high"].synthetic.limit == 0.25  # type: ignore[union-attr]
+    (given,) = make_arms(["GDA+FreRec"], Untouched(), synthetic_frerec_dir="made")  # type: ignore[arg-type]
+    assert (given.synthetic, given.synthetic_dir) == (None, "made")
+    with pytest.raises(ConfigError, match=r"arm_names='GDA\+X'.*Choose from RAW"):
+        make_arms(["GDA+X"], Untouched())  # type: ignore[arg-type]
