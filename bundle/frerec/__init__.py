@@ -9,13 +9,33 @@ from frerec.root import bundle_root
 
 if TYPE_CHECKING:
     from frerec.io.images import load_image, save_image
+    from frerec.recalibrate import Recalibrate
+    from frerec.rhm.flow import RestorationFlow
+    from frerec.rhm.network import FreRecNet
+    from frerec.shr.bank.reference import ReferenceBank
 
-__all__ = ["__version__", "bundle_root", "load_image", "save_image"]
+__all__ = [
+    "FreRecNet",
+    "Recalibrate",
+    "ReferenceBank",
+    "RestorationFlow",
+    "__version__",
+    "bundle_root",
+    "load_image",
+    "save_image",
+]
 
 __version__ = "0.2.0"
 
 # Found when they are asked for: they need torch and MONAI, whose import takes seconds.
-_ELSEWHERE = {"load_image": "frerec.io.images", "save_image": "frerec.io.images"}
+_ELSEWHERE = {
+    "FreRecNet": "frerec.rhm.network",
+    "Recalibrate": "frerec.recalibrate",
+    "ReferenceBank": "frerec.shr.bank.reference",
+    "RestorationFlow": "frerec.rhm.flow",
+    "load_image": "frerec.io.images",
+    "save_image": "frerec.io.images",
+}
 
 
 def __getattr__(name: str) -> Any:
