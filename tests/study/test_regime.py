@@ -101,3 +101,15 @@ def test_one_cell_for_each_share() -> None:
 def test_what_cannot_be_drawn_is_refused(settings: dict[str, Any], config_id: str) -> None:
     with pytest.raises(ConfigError, match=rf"^{config_id}="):
         drawn(RareClass(**{"name": "glioma", **settings}), GDA)
+
+
+def test_without_a_rare_class_synthetic_images_follow_the_real_ones() -> None:
+    def subset(ratio: float) -> dict[int, int]:
+        made = RareClass().training_cases(COHORT, COHORT.synthetic, GDA, Cell("x", 1.0, ratio), 0)[1]
+        return counts(made)
+
+    assert subset(2.0) == {0: 160, 1: 200, 2: 120}
+    with pytest.raises(ConfigError, match=r"synthetic_ratio=3\.0: asks for 240 .* up to 2\.5"):
+        subset(3.0)
+    with pytest.raises(ConfigError, match="not positive"):
+        subset(0)

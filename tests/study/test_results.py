@@ -80,7 +80,7 @@ def test_unfinished_studies_compare_the_seeds_they_share() -> None:
     runs = [r for r in records() if r.run.arm != "GDA" or r.run.seed in (1, 2)]
     arms = summarise(runs, draws=200)["cells"][0]["arms"]
     assert entry(arms, "RAW")["seeds"] == [0, 1, 2, 3]
-    assert [c["seeds"] for c in entry(arms, "GDA")["comparisons"]] == [2, 2]
+    assert {c["seeds"] for c in entry(arms, "GDA")["comparisons"]} == {2}
     alone = summarise([r for r in records() if r.run.seed == 0], draws=200)
     assert alone["cells"][0]["arms"][0]["auc"]["low"] > 0.5
 
@@ -101,8 +101,8 @@ def test_the_csv_holds_every_value_and_comparison(tmp_path: Path) -> None:
     summary = summarise(records((1.0, 0.25)), draws=200)
     write_csv(tmp_path / "results.csv", COLUMNS, rows(summary))
     table = list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))
-    # (2 cells + the average) x (3 arms + 3 comparisons) x 2 metrics
-    assert len(table) == 36
+    # (2 cells + the average) x (3 arms + 3 comparisons) x 3 metrics; there is no class that is looked for
+    assert len(table) == 54
     row = next(r for r in table if r["arm"] == "GDA" and r["reference"] == "RAW" and r["metric"] == "auc")
     cell = next(
         c

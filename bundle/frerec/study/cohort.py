@@ -152,7 +152,7 @@ def labelled_subset(
 
 
 def synthetic_subset(
-    cases: Sequence[Case], wanted: Mapping[int, int], seed: int, config_id: str = "synthetic_ratio"
+    cases: Sequence[Case], wanted: Mapping[int, int], seed: int, setting: tuple[str, str | float] = ("fill", "balance")
 ) -> list[Case]:
     """Synthetic cases to go with real ones.
 
@@ -160,7 +160,7 @@ def synthetic_subset(
         cases: all synthetic cases.
         wanted: how many of each class.
         seed: equal seeds give equal subsets in every arm.
-        config_id: what the numbers come from, for an error.
+        setting: config id and value that the numbers come from, for an error.
 
     Returns:
         Chosen cases, in the order of ``cases``.
@@ -172,9 +172,11 @@ def synthetic_subset(
     for label, count in sorted(wanted.items()):
         pool = sorted(case.image for case in cases if case.label == label)
         if count > len(pool):
+            name, value = setting
+            less = "a number" if isinstance(value, str) else f"up to {int(100 * value * len(pool) / count) / 100}"
             raise ConfigError(
-                config_id, count, f"that many synthetic images of class {label} are asked for, there are {len(pool)}",
-                "Generate more, or ask for fewer",
+                name, value, f"asks for {count} synthetic images of class {label}, there are {len(pool)}",
+                f"Generate more, or use {less}",
             )  # fmt: skip
         chosen.update(pool[i] for i in _rng(seed, f"synthetic {label}").permutation(len(pool))[:count])
     return [case for case in cases if case.image in chosen]

@@ -1,134 +1,74 @@
-"""Recalibration inside the study: the steps of the inference workflow, made where an arm needs them."""
+"""Recalibration inside the study, by the same call as everywhere: :class:`frerec.recalibrate.Recalibrate`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
 
-from frerec.rhm.inferer import RecalibrationInferer
-from frerec.rhm.networks import restoration_network
-from frerec.shr.bank.reference import ReferenceBank
-from frerec.shr.transforms import ImposeProfiled, StatisticalHighFrequencyReplacementd
+from frerec.errors import FreRecError
+from frerec.io.records import source_of
+from frerec.recalibrate import Recalibrate
 from frerec.study.cache import fingerprint
 
+STAGES = ("shr", "rhm", "frerec")
 
-class Recalibrate:
-    """The inference workflow's steps as one transform of an arm: preprocessing, network, postprocessing.
+
+class Stage:
+    """One stage, or both, as a transform of an arm.
 
     Args:
-        preprocessing: dictionary transform of ``image``, for example the statistical high-frequency replacement.
-        network: maps (1, C, *spatial) to the same; None to stop after preprocessing.
-        inferer: MONAI inferer ``inferer(inputs, network)``; None calls the network.
-        postprocessing: dictionary transform that finds the network's output under ``pred``.
-        device: where the network runs.
+        method: the whole method.
+        name: ``shr`` (replacement alone), ``rhm`` (network alone) or ``frerec`` (both, and the profile imposed).
     """
 
-    def __init__(
-        self,
-        preprocessing: Callable[..., Any] | None = None,
-        network: torch.nn.Module | None = None,
-        inferer: Callable[..., torch.Tensor] | None = None,
-        postprocessing: Callable[..., Any] | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.preprocessing, self.inferer, self.postprocessing = preprocessing, inferer, postprocessing
-        self.network = network.to(device).eval() if network is not None else None
-        self._device = torch.device(device)
+    def __init__(self, method: Recalibrate, name: str) -> None:
+        if name not in STAGES:
+            raise ValueError(f"name={name!r}: use one of {', '.join(STAGES)}")
+        self.method, self.name = method, name
 
     @property
     def fingerprint(self) -> str:
         """Digest of the steps and weights; the device does not count."""
-        return fingerprint([self.preprocessing, self.network, self.inferer, self.postprocessing])
+        method = self.method
+        steps = {
+            "shr": [method.replace],
+            "rhm": [method.network],
+            "frerec": [method.replace, method.network, method.impose],
+        }
+        return fingerprint([self.name, steps[self.name]])
 
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Recalibrate ``data["image"]`` (C, *spatial); the result is ``pred``."""
-        data = dict(self.preprocessing(dict(data))) if self.preprocessing else dict(data)
-        image = data["image"]
-        plain = image.as_tensor() if isinstance(image, MetaTensor) else torch.as_tensor(image)
-        if self.network is not None:
-            with torch.inference_mode():
-                batch = plain.float()[None].to(self._device)
-                out = self.inferer(batch, self.network) if self.inferer else self.network(batch)
-            plain = torch.as_tensor(out)[0].float().cpu()
-        data["pred"] = MetaTensor(plain, meta=image.meta) if isinstance(image, MetaTensor) else plain
-        return dict(self.postprocessing(data)) if self.postprocessing else data
+        """Recalibrate ``data["image"]`` (C, *spatial) in [0, 1]; the result is ``pred``."""
+        image, method = MetaTensor(data["image"]), self.method
+        if self.name == "shr":
+            return {**data, "pred": method.replace(image)}
+        if self.name == "frerec":
+            # an image that came from no file will not be rounded to what a file holds
+            known = source_of(image) is not None
+            return {**data, "pred": method.normalized(image) if known else method.normalized(image, (0.0, 1.0), 0.0)}
+        if method.network is None:
+            raise FreRecError("there is no network to run alone. Give weights_path")
+        with torch.inference_mode():
+            out = method.inferer(image.as_tensor().float()[None].to(method.device), method.network)
+        return {**data, "pred": out[0].float().cpu()}
 
 
-@dataclass
 class Recalibration:
-    """Settings of recalibration, and its stages as transforms; bank and network are opened when first needed.
+    """The stages of one recalibration; bank and network are opened when an arm first needs them.
 
     Args:
-        bank_path: reference bank.
-        weights_path: weights of the network.
-        strength: as the config ids of inference.json of these names, and all that follow.
-        mask_ratio: see ``strength``.
-        transition: see ``strength``.
-        max_gain: see ``strength``.
-        top_k: see ``strength``.
-        bands: see ``strength``.
-        mode: see ``strength``.
-        method: see ``strength``.
-        impose_profile: see ``strength``.
-        preset: see ``strength``.
-        spatial_dims: see ``strength``.
-        channels: see ``strength``.
-        seed: see ``strength``.
-        device: where the network runs.
+        settings: of :meth:`frerec.recalibrate.Recalibrate.from_bundle`.
     """
 
-    bank_path: str
-    weights_path: str
-    strength: float
-    mask_ratio: float
-    transition: float
-    max_gain: float
-    top_k: int
-    bands: int | None
-    mode: str
-    method: str
-    impose_profile: bool
-    preset: str
-    spatial_dims: int = 2
-    channels: int = 1
-    seed: int = 0
-    device: torch.device | str = "cpu"
-    _made: dict[str, Any] = field(default_factory=dict, repr=False)
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+        self.mask_ratio = float(settings["mask_ratio"])
+        self._method: Recalibrate | None = None
 
-    def stage(self, name: str) -> Recalibrate:
-        """``shr`` (replacement alone), ``rhm`` (network alone) or ``frerec`` (both, and the profile imposed)."""
-        if name not in self._made:
-            self._made[name] = Recalibrate(
-                self._replacement() if name != "rhm" else None,
-                self._network() if name != "shr" else None,
-                RecalibrationInferer(self.spatial_dims, amp=True) if name != "shr" else None,
-                self._imposing() if name == "frerec" and self.impose_profile else None,
-                self.device,
-            )
-        return self._made[name]
-
-    def _replacement(self) -> MapTransform:
-        return StatisticalHighFrequencyReplacementd(
-            keys="image", bank=ReferenceBank.open(self.bank_path), mask_ratio=self.mask_ratio, top_k=self.top_k,
-            bands=self.bands, strength=self.strength, mode=self.mode, method=self.method, seed=self.seed,
-            transition=self.transition, max_gain=self.max_gain,
-        )  # fmt: skip
-
-    def _imposing(self) -> MapTransform:
-        return ImposeProfiled(
-            keys="pred", reference_key="image", mask_ratio=self.mask_ratio, bands=self.bands,
-            spatial_dims=self.spatial_dims,
-        )  # fmt: skip
-
-    def _network(self) -> torch.nn.Module:
-        network = restoration_network(
-            self.preset, self.spatial_dims, self.channels, self.mask_ratio, self.transition, self.strength
-        )
-        state = torch.load(self.weights_path, map_location="cpu", weights_only=True)
-        network.load_state_dict(state.get("model", state))
-        return network
+    def stage(self, name: str) -> Stage:
+        """The transform of a stage, see :class:`Stage`."""
+        if self._method is None:
+            self._method = Recalibrate.from_bundle(**self.settings)
+        return Stage(self._method, name)

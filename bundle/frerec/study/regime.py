@@ -87,13 +87,14 @@ class RareClass:
         real = labelled_subset(cohort.train, cell.label_fraction, seed)
         if self.name is None:
             counts = Counter(case.label for case in real)
-            if not cell.synthetic_ratio > 0:
+            if arm.uses_synthetic and not cell.synthetic_ratio > 0:
                 raise ConfigError(
                     "synthetic_ratio", cell.synthetic_ratio, "not positive",
                     "Use the number of synthetic images per real one",
                 )  # fmt: skip
             wanted = {label: round(cell.synthetic_ratio * count) for label, count in counts.items()}
-            return real, synthetic_subset(synthetic, wanted, seed) if arm.uses_synthetic else []
+            setting = ("synthetic_ratio", cell.synthetic_ratio)
+            return real, synthetic_subset(synthetic, wanted, seed, setting) if arm.uses_synthetic else []
         if arm.uses_all_real:
             return real, []
         rare = self.label(cohort)
@@ -107,7 +108,7 @@ class RareClass:
             missing = round(float(self.fill) * counts[rare])
         everything = (arm.fill_classes or self.fill_classes) == "all"
         wanted = {label: max(missing, 0) for label in counts if everything or label == rare}
-        return real, synthetic_subset(synthetic, wanted, seed, "fill")
+        return real, synthetic_subset(synthetic, wanted, seed, ("fill", self.fill))
 
     def validation_cases(self, cohort: Cohort, cell: Cell, seed: int) -> list[Case]:
         """Validation cases of a run."""
