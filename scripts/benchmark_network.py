@@ -51,7 +51,7 @@ def build(name: str, args: argparse.Namespace) -> torch.nn.Module:
 def measure(name: str, size: int, args: argparse.Namespace) -> dict[str, float]:
     """Cost of one case in this process, for one batch."""
     if name.endswith(("_kept", "_bf16")):
-        from frerec.run.memory import keep_freed_memory
+        from frerec.run.process import keep_freed_memory
 
         keep_freed_memory()
     torch.manual_seed(0)

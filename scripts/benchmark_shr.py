@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
 
 from frerec.shr.array import ImposeProfile, StatisticalHighFrequencyReplacement
 from frerec.shr.bank.reference import ReferenceBank
-from frerec.shr.replacement import HighBand, impose_profile, replace_high_frequencies, white_noise
+from frerec.shr.noise import white_noise
+from frerec.shr.replacement import HighBand, impose_profile, replace_high_frequencies
 
 
 def texture(channels: int, size: int, seed: int) -> torch.Tensor:

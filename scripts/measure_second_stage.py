@@ -24,7 +24,7 @@ from PIL import Image
 
 import frerec
 from frerec.audit.detector import detect
-from frerec.run.memory import keep_freed_memory
+from frerec.run.process import keep_freed_memory
 
 Images = list[np.ndarray]
 

@@ -35,7 +35,9 @@ def test_a_file_gets_the_pixels_of_the_workflow(recalibrate: Any, tmp_path: Path
     bundle_command("inference", *folders, "--strength", 0.4, "--mask_ratio", 0.3, module="frerec")
     for seed in range(2):
         better = recalibrate(frerec.load_image(tmp_path / "in" / f"{seed}.png"))
-        frerec.save_image(better, tmp_path / "mine" / f"{seed}.png")
+        told = frerec.save_image(better, tmp_path / "mine" / f"{seed}.png").provenance
+        assert told["settings"]["strength"] == 0.4
+        assert "drawn" in told["sample"]
         mine, theirs = (np.asarray(Image.open(tmp_path / name / f"{seed}.png")) for name in ("mine", "out"))
         assert np.array_equal(mine, theirs)
         assert not np.array_equal(mine, picture(seed))

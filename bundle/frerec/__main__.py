@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import textwrap
+import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -58,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if problems := wrong_words([str(Path("monai", "bundle", "__main__.py")), *call, *overrides]):
         _refuse(command, problems)
     sys.argv = ["monai.bundle", *call, *_keep_paths(overrides)]
+    if set(files) <= set(map(str, _configs().values())):
+        # MONAI warns of configs that one does not trust; these came with the package
+        warnings.filterwarnings("ignore", "parsing config_file")
     # in this process, as `python -m` would: signals, exit codes and the children of data loaders are the same
     runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
 

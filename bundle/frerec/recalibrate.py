@@ -120,8 +120,8 @@ class Recalibrate(Transform):
         if isinstance(image, (list, tuple)):
             return [self(one) for one in image]
         if isinstance(image, MetaTensor) and source_of(image) is not None:
-            scaled = self.normalize(image)
-            return self.restore(self.normalized(scaled), scaled)
+            # the result carries the records of every step, for whoever saves it
+            return self.restore(self.normalized(self.normalize(image)))
         array = torch.as_tensor(np.asarray(image) if not isinstance(image, torch.Tensor) else image)
         if array.dtype != torch.uint8 and not array.dtype.is_floating_point:
             raise FreRecError(

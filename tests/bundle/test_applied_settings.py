@@ -54,7 +54,7 @@ def settings(root: Path, cohort: SmallCohort, **ids: Any) -> dict[str, Any]:
     parser.read_config(str(root / "configs" / "inference.json"))
     given = {"bundle_root": str(root), "bank_path": str(cohort.bank), "weights_path": str(cohort.weights), "top_k": 4}
     parser.update({**given, "device": "cpu", **ids})
-    return parser.get_parsed_content("settings")
+    return parser.get_parsed_content("manifest").settings
 
 
 def test_what_is_switched_off_is_not_recorded_as_applied(bundle_root: Path, small_cohort: SmallCohort) -> None:

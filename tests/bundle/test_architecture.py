@@ -71,27 +71,6 @@ def test_nothing_is_left_half_done() -> None:
     assert [name(path) for path in SOURCES if marks.search(path.read_text())] == []
 
 
-def dotted(path: Path) -> str:
-    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
-
-
-def test_every_module_is_tested_by_name_or_through_its_room() -> None:
-    sources = {dotted(path): path.read_text() for path in PACKAGE.glob("*/**/*.py") if path.name != "__init__.py"}
-    tests = {path: path.read_text() for path in (ROOT / "tests").rglob("*.py")}
-    mirrored = {PACKAGE / path.relative_to(ROOT / "tests").with_name(path.name.removeprefix("test_")) for path in tests}
-    own = {dotted(path) for path in mirrored}
-    tested = {module for module in sources if module in own or any(module in text for text in tests.values())}
-    waiting = list(tested)
-    while waiting:  # a module that only serves others of its room is tested through them
-        text = sources[waiting.pop()]
-        for module in sources.keys() - tested:
-            room, _, name = module.rpartition(".")
-            if f"from {module} import" in text or re.search(rf"from {re.escape(room)} import .*\b{name}\b", text):
-                tested.add(module)
-                waiting.append(module)
-    assert sorted(sources.keys() - tested) == []
-
-
 def test_every_page_is_in_its_index() -> None:
     for index in (ROOT / "docs").glob("*/README.md"):
         linked = set(re.findall(r"\]\(([\w.-]+\.md)\)", index.read_text()))

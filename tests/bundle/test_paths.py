@@ -12,7 +12,7 @@ import torch
 from monai.bundle import ConfigParser
 
 import frerec
-from frerec.rhm.network import FreRecNet
+from frerec.rhm.networks import load_weights, restoration_network
 from frerec.run.preflight import PreflightError
 from tests.bundle.conftest import SmallCohort
 from tests.conftest import BundleCommand
@@ -42,8 +42,7 @@ def test_monai_loads_the_network(name: str, moved: Path, tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     network = monai.bundle.load("frerec", bundle_dir=moved.parent, workflow_type=name, device="cpu")
-    expected = FreRecNet(preset="compact")
-    expected.load_state_dict(torch.load(moved / "models" / "model.pt", weights_only=True))
+    expected = load_weights(restoration_network(), moved / "models" / "model.pt")
     image = torch.rand(1, 1, 32, 32)
     with torch.no_grad():
         assert torch.equal(network.eval()(image), expected.eval()(image))
@@ -78,8 +77,14 @@ def test_a_file_of_arguments(
     }  # fmt: skip
     (tmp_path / "args.json").write_text(json.dumps(given))
     words = ("run", "--args_file", tmp_path / "args.json", "--output_dir", tmp_path / "out")
-    bundle_command(*words, "--strength", 0.5)
+    done = bundle_command(*words, "--strength", 0.5)
     assert statuses(tmp_path / "out") == {"done", "ignored"}
+    # the config lies in another bundle than the package, which has a bank and weights of its own
+    assert (
+        f"{moved}: the config lies in this bundle, but what ships is taken from {frerec.bundle_root()}" in done.stdout
+    )
+    done = bundle_command(*words, "--bundle_root", moved)
+    assert "what ships is taken from" not in done.stdout
     (tmp_path / "args.json").write_text(json.dumps({**given, "strenght": 0.5}))
     done = bundle_command(*words, check=False)
     assert done.returncode == 3
@@ -106,7 +111,8 @@ def test_a_config_taken_apart_by_an_application(moved: Path) -> None:
     parser.read_config(str(moved / "configs" / "inference.json"))
     parser.config.update({"bundle_root": str(moved)})
     assert parser.get_parsed_content("weights_path") == str(moved / "models" / "model.pt")
-    assert isinstance(parser.get_parsed_content("network_def"), FreRecNet)
+    weights = torch.load(moved / "models" / "model.pt", weights_only=True)
+    assert parser.get_parsed_content("network_def").state_dict().keys() == weights.keys()
 
 
 def test_the_network_is_exported_and_verified_from_another_directory(
@@ -121,8 +127,7 @@ def test_the_network_is_exported_and_verified_from_another_directory(
         "ckpt_export", "network_def", *words, "--ckpt_file", weights, "--filepath", tmp_path / "model.ts",
         "--use_trace", True, "--input_shape", "[1,1,64,64]",
     )  # fmt: skip
-    expected = FreRecNet(preset="compact")
-    expected.load_state_dict(torch.load(weights, weights_only=True))
+    expected = load_weights(restoration_network(), weights)
     image = torch.rand(1, 1, 64, 64)
     with torch.no_grad():
         exported = torch.jit.load(tmp_path / "model.ts")(image)

@@ -66,15 +66,16 @@ def test_training_goes_on_where_it_was(bundle_root: Path, small_cohort: SmallCoh
 def test_training_starts_from_given_weights(bundle_root: Path, small_cohort: SmallCohort, tmp_path: Path) -> None:
     made = training(bundle_root, small_cohort, tmp_path, initial_weights_path=str(small_cohort.weights))
     given = torch.load(small_cohort.weights, weights_only=True)
+    made.parser.get_parsed_content("load_initial_weights")
     network = made.parser.get_parsed_content("network")
     assert all(torch.equal(value.cpu(), given[name]) for name, value in network.state_dict().items())
     with pytest.raises(PreflightError, match="initial_weights_path"):
-        training(bundle_root, small_cohort, tmp_path, initial_weights_path=str(tmp_path / "none.pt"))
+        training(bundle_root, small_cohort, tmp_path, initial_weights_path=str(tmp_path / "none.pt")).run()
     with pytest.raises(PreflightError, match="fesa"):
-        training(bundle_root, small_cohort, tmp_path, initial_weights_path=str(small_cohort.weights), fesa=False)
+        training(bundle_root, small_cohort, tmp_path, initial_weights_path=str(small_cohort.weights), fesa=False).run()
 
 
-def test_a_bank_is_built_with_nothing_installed(
+def test_a_bank_is_built(
     bundle_root: Path, small_cohort: SmallCohort, bundle_command: BundleCommand, tmp_path: Path
 ) -> None:
     # Through frerec.run.bank_building, which the config names.

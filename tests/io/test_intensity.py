@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -158,3 +160,29 @@ def test_what_the_file_can_store_is_known_on_the_new_scale(tmp_path):
     lower, upper = 10.0, 810.0
     volume = NormalizeRange(lower=lower, upper=upper)(LOAD(tmp_path / "a.nii.gz"))
     assert volume.meta["frerec"]["applied"].storable == ((0 - lower) / 800, (65535 - lower) / 800)
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [("gray.png", 1.0), ("deep.png", 1.0), ("scaled.nii.gz", 0.5), ("real.nii.gz", 0.0), ("ct.dcm", 2.0)],
+)
+def test_the_step_of_what_a_file_stores_is_known(tmp_path: Path, name: str, step: float) -> None:
+    values = np.random.default_rng(0).integers(0, 200, (40, 40))
+    path = tmp_path / name
+    if name.endswith(".png"):
+        deep = name == "deep.png"
+        Image.fromarray((values * (300 if deep else 1)).astype(np.uint16 if deep else np.uint8)).save(path)
+    elif name.endswith(".dcm"):
+        save(
+            dicom_object(values.astype(np.uint16) * 10, SOPClassUID=CT, RescaleSlope="2", RescaleIntercept="-1000"),
+            path,
+        )
+    else:
+        image = nib.Nifti1Image(values.astype(np.float32 if name == "real.nii.gz" else np.int16), np.eye(4))
+        if step:
+            image.header.set_slope_inter(step, 3)
+        nib.save(image, path)
+    normalised = NormalizeRange()(LoadMedicalImage()(path))
+    done = applied_to(normalised)
+    assert done.normalize is not None
+    assert done.step * (done.normalize.upper - done.normalize.lower) == pytest.approx(step)

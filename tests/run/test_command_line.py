@@ -73,7 +73,7 @@ def test_a_misspelt_nested_id_is_told(tmp_path: Path) -> None:
     for word, remedy in (
         ("--displayable_configs::strenght", "Did you mean displayable_configs::strength"),
         ("--network_def#wdith", "Did you mean network_def#width"),
-        ("--steps::1::keys", "Its ids are in docs/reference/config_ids.md"),
+        ("--steps::1::keys", "Its ids are in docs/reference/config_ids.md, and frerec <command> --help lists them"),
     ):
         (problem,) = wrong_words(nested(tmp_path, word, "1"))
         assert problem.remedy == remedy

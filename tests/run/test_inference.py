@@ -24,12 +24,13 @@ def parsed(tmp_path: Path, **ids: Any) -> ConfigParser:
 
 
 def test_what_is_recorded_is_what_was_applied(tmp_path: Path) -> None:
-    applied = parsed(tmp_path, bands=2, method="profile").get_parsed_content("manifest").settings
+    applied = parsed(tmp_path, bands=2, method="random").get_parsed_content("manifest").settings
     expected = {
-        "frerec_version": frerec.__version__, "use_network": True, "preset": "compact", "fesa": True, "channels": 1,
-        "spatial_dims": 2, "strength": 0.3, "bands": 2, "method": "profile", "mask_ratio": 0.25, "top_k": 50,
-        "impose_profile": True, "intensity_range": "auto", "label_maps": "refuse", "precision": "float32",
-        "synthetic": "auto", "generator": None, "output_format": "same", "seed": 0,
+        "frerec_version": frerec.__version__, "use_network": True, "preset": "compact", "channels": 1,
+        "spatial_dims": 2, "strength": 1.0, "bands": 2, "method": "random", "mask_ratio": 0.1, "transition": 0.3,
+        "max_gain": 2.0, "top_k": 5, "seed": 0, "impose_profile": True, "intensity_range": "auto",
+        "label_maps": "refuse", "precision": "float32", "synthetic": "auto", "generator": None,
+        "output_format": "same",
         "weights_sha256": hashlib.sha256((ROOT / "models" / "model.pt").read_bytes()).hexdigest(),
     }  # fmt: skip
     assert {key: applied[key] for key in expected} == expected
@@ -42,8 +43,8 @@ def test_what_is_left_out_is_recorded_as_left_out(tmp_path: Path, told: dict[str
     # neither bank nor weights are needed, so neither need exist
     gone = {"bank_path": "/gone", "weights_path": "/gone", "use_network": False}
     manifest = parsed(tmp_path, **gone, **told).get_parsed_content("manifest")
-    applied = {key: manifest.settings[key] for key in ("strength", "impose_profile", "preset", "fesa", "precision")}
-    assert applied == {"strength": 0, "impose_profile": False, "preset": None, "fesa": None, "precision": None}
+    applied = {key: manifest.settings[key] for key in ("strength", "impose_profile", "preset", "precision")}
+    assert applied == {"strength": 0, "impose_profile": False, "preset": None, "precision": None}
     assert manifest.settings["weights_sha256"] is None
 
 
@@ -56,4 +57,4 @@ def test_each_setting_reaches_its_part(tmp_path: Path) -> None:
     saver = run_saver(settings, manifest).saver
     assert (saver.overwrite, saver.output_format, saver.verify_output) == (True, "dicom", False)
     assert saver.output_dir == tmp_path
-    assert set(saver.settings) == {"strength", "impose_profile", "preset", "precision"}
+    assert saver.settings == manifest.settings

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from frerec.run.memory import SWITCH
+from frerec.run.process import SWITCH
 from tests.conftest import BundleCommand
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,7 +36,7 @@ def block():
     torch.empty(12 << 20).fill_(1)
 """
 NETWORK = """
-import frerec, frerec.rhm.network, frerec.run.memory, frerec.run.evaluator
+import frerec, frerec.rhm.network, frerec.run.process, frerec.run.evaluator
 kept = {call}
 torch.manual_seed(0)
 net = frerec.rhm.network.FreRecNet().eval()
@@ -57,7 +57,7 @@ def run(code: str, **environment: str) -> Any:
 
 @needs_glibc
 def test_kept_memory_needs_no_new_pages_and_changes_no_bit() -> None:
-    kept, same, block, network = run(NETWORK.format(call="frerec.run.memory.keep_freed_memory()"))
+    kept, same, block, network = run(NETWORK.format(call="frerec.run.process.keep_freed_memory()"))
     not_kept, reference, given_back, network_before = run(NETWORK.format(call="False"))
     assert kept and not not_kept
     assert same == reference
@@ -68,14 +68,14 @@ def test_kept_memory_needs_no_new_pages_and_changes_no_bit() -> None:
 
 @needs_glibc
 def test_the_variable_switches_it_off() -> None:
-    code = "from frerec.run import memory; print(json.dumps([memory.keep_freed_memory(), faults(block)]))"
+    code = "from frerec.run import process; print(json.dumps([process.keep_freed_memory(), faults(block)]))"
     assert run(code) == [True, pytest.approx(0, abs=100)]
     kept, given_back = run(code, **{SWITCH: "0"})
     assert not kept and given_back > 10_000
 
 
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from frerec.run.memory import keep_freed_memory
+    from frerec.run.process import keep_freed_memory
 
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert keep_freed_memory() is False

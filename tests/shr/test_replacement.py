@@ -9,14 +9,8 @@ import pytest
 import torch
 
 from frerec.errors import ConfigError
-from frerec.shr.replacement import (
-    HighBand,
-    correlate_slices,
-    impose_profile,
-    replace_high_frequencies,
-    rescale_amplitudes,
-    white_noise,
-)
+from frerec.shr.noise import white_noise
+from frerec.shr.replacement import HighBand, impose_profile, replace_high_frequencies, rescale_amplitudes
 from frerec.spectrum import periodic_plus_smooth, radial_power, rfftn
 
 SHAPES = [(32, 32), (33, 48), (17, 31), (10, 12, 9)]
@@ -227,10 +221,6 @@ def test_what_is_not_in_the_high_band_is_not_touched() -> None:
     assert torch.equal(band.add(x, band.spectrum(x) * band.spread(torch.zeros_like(own).float())), x)
 
 
-def test_noise_of_an_item_depends_on_its_seed_alone() -> None:
-    assert torch.equal(white_noise((1, 8, 8), [5, 6])[1], white_noise((1, 8, 8), [6])[0])
-
-
 @pytest.mark.parametrize(("name", "arguments"), [("mask_ratio", (1.5, None)), ("bands", (0.5, 0))])
 def test_what_is_out_of_range_is_named(name: str, arguments: tuple) -> None:
     with pytest.raises(ConfigError, match=name):
@@ -279,17 +269,3 @@ def test_a_profile_is_that_of_the_stored_image() -> None:
 
     assert error(impose_profile(x, profile, band)) > 0.1
     assert error(impose_profile(x, profile, band, store)) < 0.05
-
-
-@pytest.mark.parametrize("wanted", [0.0, 0.6, 0.9])
-def test_noise_changes_from_slice_to_slice_as_the_volume_does(wanted: float) -> None:
-    fresh = white_noise((1, 48, 48), range(12))
-    volume = fresh.clone()
-    for z in range(1, 12):
-        volume[z] = wanted * volume[z - 1] + math.sqrt(1 - wanted**2) * fresh[z]
-    band = HighBand((48, 48), 0.2)
-    noise = correlate_slices(white_noise((1, 48, 48), range(100, 112)), volume, band).numpy().reshape(12, -1)
-    found = np.corrcoef(noise)
-    np.testing.assert_allclose(np.diagonal(found, 1).mean(), wanted, atol=0.03)
-    np.testing.assert_allclose(np.diagonal(found, 2).mean(), wanted**2, atol=0.04)
-    np.testing.assert_allclose(noise.std(1), 1, atol=0.06)

@@ -65,7 +65,8 @@ class NormalizeRange(Transform):
         low, high = ((end - chosen.lower) / (chosen.upper - chosen.lower) for end in limits)
         # Slices of a volume may have scales of their own: what is in the image can be stored, whatever one slice says.
         storable = min(low, float(values.min())), max(high, float(values.max()))
-        note(result, normalize=chosen, storable=storable)
+        step = source.step / (chosen.upper - chosen.lower) if source is not None else 0.0
+        note(result, normalize=chosen, storable=storable, step=step)
         return result
 
     def choose(self, image: torch.Tensor) -> IntensityRange:

@@ -46,6 +46,7 @@ class Source(_Record):
         dtype: numpy type string of the stored values, with byte order, for example ``>i2``.
         ranges: the intensity ranges that ``NormalizeRange`` chooses from, in physical units.
         limits: smallest and largest physical value that the file can store; None where there is no such bound.
+        step: between neighbouring physical values that it can store; 0 where they are not evenly spaced or not rounded.
         spacing: millimetres per voxel along each spatial axis (1.0 where the file states none).
         last_axis: meaning of the third spatial axis: ``none`` (2-D), ``slice`` or ``frame`` (time, views).
         frame_order: for each position on the third axis the frame's index in its file (multi-frame DICOM only).
@@ -77,6 +78,7 @@ class Source(_Record):
     value_rule: str = "identity"
     inverted: bool = False
     warnings: tuple[str, ...] = ()
+    step: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from os import PathLike
 from typing import Any
 
 import torch
 from torch import nn
 
-from frerec.errors import ConfigError
+from frerec.errors import ConfigError, InputError
 from frerec.rhm.flow import RestorationFlow
 from frerec.rhm.network import FreRecNet
 from frerec.rhm.presets import PRESETS
@@ -49,3 +51,27 @@ def restoration_network(
     if preset != "compact":
         return FreRecNet(spatial_dims, channels, channels, preset, **options)
     return RestorationFlow(spatial_dims, channels, channels, profile, mask_ratio, transition, strength, **options)
+
+
+def load_weights(network: nn.Module, path: str | PathLike[str]) -> nn.Module:
+    """Load a network's weights without running any code from the file.
+
+    Args:
+        network: the module to fill.
+        path: a state dict saved by ``torch.save``, or a checkpoint that holds one as ``model``.
+
+    Returns:
+        The network.
+
+    Raises:
+        InputError: the file is missing or damaged, or its weights are those of another network.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        network.load_state_dict(state.get("model", state) if isinstance(state, Mapping) else state)
+    except OSError as error:
+        raise InputError(path, "the weights cannot be read", "Check the path") from error
+    except Exception as error:
+        reason = f"not weights of this network ({type(error).__name__})"
+        raise InputError(path, reason, "Check the path, preset, channels and spatial_dims") from error
+    return network

@@ -14,12 +14,14 @@ from typing import Any
 from fire.parser import DefaultParseValue
 
 from frerec.errors import ConfigError, FreRecError
+from frerec.root import bundle_root
 
 # What `python -m monai.bundle run` takes for itself.
 _OWN = {
     "run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file",
     "workflow_name", "workflow_type", "properties_path",
 }  # fmt: skip
+_WHERE = "Its ids are in docs/reference/config_ids.md, and frerec <command> --help lists them"
 _SEPARATOR = re.compile(r"#|::")
 
 
@@ -36,10 +38,7 @@ def wrong_words(argv: Sequence[str]) -> list[FreRecError]:
     Returns:
         One error per word.
     """
-    if len(argv) < 2 or Path(argv[0]).parent.name != "bundle" or argv[1] != "run":
-        return []
-    given, stray = as_fire_reads(argv[2:])
-    overrides = {**(_load(given["args_file"]) if "args_file" in given else {}), **given}
+    overrides, stray = _given(argv)
     configs = [_load(name) for name in _config_files(overrides.get("config_file"))]
     keys = [key for config in configs for key in config]
     known = {_SEPARATOR.split(key)[0].lstrip("+") for key in keys}
@@ -61,6 +60,31 @@ def wrong_words(argv: Sequence[str]) -> list[FreRecError]:
         misspelt = [_misspelt(config, name, value) for config in configs if first in config]
         problems += [problem for problem in misspelt[:1] if problem is not None and None not in misspelt]
     return problems + _contradiction(overrides, configs)
+
+
+def other_bundle(argv: Sequence[str]) -> Path | None:
+    """The bundle around the config file, where that is not the one whose bank and weights are taken.
+
+    Args:
+        argv: the command line, as in :func:`wrong_words`.
+
+    Returns:
+        Its root; None where it is this one, has no models, or ``--bundle_root`` says which one is meant.
+    """
+    overrides, _stray = _given(argv)
+    files = _config_files(overrides.get("config_file"))
+    if not files or "bundle_root" in overrides:
+        return None
+    root = Path(files[0]).resolve().parent.parent
+    return root if (root / "models").is_dir() and root != Path(bundle_root()).resolve() else None
+
+
+def _given(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Overrides of ``python -m monai.bundle run``, and words that belong to none; empty for any other command."""
+    if len(argv) < 2 or Path(argv[0]).parent.name != "bundle" or argv[1] != "run":
+        return {}, []
+    given, stray = as_fire_reads(argv[2:])
+    return {**(_load(given["args_file"]) if "args_file" in given else {}), **given}, stray
 
 
 def as_fire_reads(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
@@ -102,7 +126,7 @@ def _is_flag(word: str) -> bool:
 
 def _unknown(name: str, value: Any, wrong: str, known: Collection[str]) -> ConfigError:
     close = difflib.get_close_matches(wrong, known, n=1)
-    remedy = f"Did you mean {name.replace(wrong, close[0])}" if close else "Its ids are in docs/reference/config_ids.md"
+    remedy = f"Did you mean {name.replace(wrong, close[0])}" if close else _WHERE
     return ConfigError(name, value, "the config has no such id", remedy)
 
 

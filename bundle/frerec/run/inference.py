@@ -59,12 +59,7 @@ def run_saver(settings: Mapping[str, Any], manifest: Manifest) -> SaveRecalibrat
         A transform that writes ``pred`` as a recalibration of ``image``.
     """
     ids = ("output_dir", "synthetic", "generator", "output_format", "overwrite", "verify_output")
-    return SaveRecalibratedd(
-        "pred",
-        **{key: settings[key] for key in ids},
-        reference_key="image",
-        settings=manifest.settings,
-    )
+    return SaveRecalibratedd("pred", **{key: settings[key] for key in ids}, settings=manifest.settings)
 
 
 class FolderRun(FolderEvaluator):

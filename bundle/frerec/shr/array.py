@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from os import PathLike
@@ -15,29 +14,13 @@ from monai.transforms import Transform
 from frerec.errors import ConfigError, FreRecError
 from frerec.io.records import note
 from frerec.shr.bank.reference import ReferenceBank
-from frerec.shr.replacement import (
-    HighBand,
-    correlate_slices,
-    impose_profile,
-    replace_high_frequencies,
-    rescale_amplitudes,
-    white_noise,
-)
+from frerec.shr.noise import correlate_slices, seed_of, white_noise
+from frerec.shr.replacement import HighBand, impose_profile, replace_high_frequencies, rescale_amplitudes
 from frerec.shr.retrieval.retriever import Retriever
-from frerec.shr.statistics import content_hash, slices_as_batch
+from frerec.shr.statistics import batch_as_slices, content_hash, slices_as_batch
 
 MODES = ("replace", "amplitude")
 CACHED_QUERIES = 4096
-
-
-def batch_as_slices(batch: torch.Tensor, ndim: int) -> torch.Tensor:
-    """Inverse of :func:`frerec.shr.statistics.slices_as_batch` for an image of ``ndim`` axes."""
-    return batch[0] if batch.ndim == ndim + 1 else batch.permute(1, 2, 3, 0)
-
-
-def _seed(seed: int, fingerprint: int, item: int = 0) -> int:
-    digest = hashlib.blake2b(f"{seed}/{fingerprint}/{item}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
 
 
 def _normal_draw(values: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -214,14 +197,14 @@ class StatisticalHighFrequencyReplacement(Transform):
         draw: int,
     ) -> tuple[torch.Tensor, torch.Tensor, int | None]:
         batch = slices_as_batch(x, self.bank.info.spatial_dims)
-        generator = torch.Generator().manual_seed(_seed(self.seed, fingerprint, -1 - draw))
+        generator = torch.Generator().manual_seed(seed_of(self.seed, fingerprint, -1 - draw))
         chosen = 0 if indices is None else int(torch.randint(len(indices), (), generator=generator))
         band = HighBand(batch.shape[2:], mask_ratio, self.bands, spacing or None, batch.device)
         if self.mode == "replace":
             if profile is None:
                 assert indices is not None
                 profile = self.bank.profiles_of(indices[chosen : chosen + 1])[0]
-            seeds = [_seed(self.seed, fingerprint, draw * 100_003 + i) for i in range(len(batch))]
+            seeds = [seed_of(self.seed, fingerprint, draw * 100_003 + i) for i in range(len(batch))]
             noise = correlate_slices(white_noise(batch.shape[1:], seeds, batch.device), batch, band)
             share = band.share(strength, transition, mask_ratio)
             out = replace_high_frequencies(batch, profile, band, share, noise, self.max_gain)

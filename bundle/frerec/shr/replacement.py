@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -25,8 +24,6 @@ from frerec.spectrum.power import POWER_FLOOR
 
 #: How far the power of a band is corrected at once, and in all, for what storing does to it.
 CORRECTION, LARGEST_CORRECTION = 4.0, 100.0
-#: Largest correlation of the noise of neighbouring slices.
-MOST_CORRELATED = 0.98
 
 
 class _Layout(NamedTuple):
@@ -266,31 +263,6 @@ def impose_profile(
     return y
 
 
-def correlate_slices(noise: torch.Tensor, x: torch.Tensor, band: HighBand) -> torch.Tensor:
-    """Give noise from slice to slice the correlation that the high frequencies of a volume have.
-
-    Independent noise in each slice would be seen as flicker where neighbouring slices show the same structure.
-
-    Args:
-        noise: white noise of the shape of ``x``, drawn for each slice.
-        x: (B, C, *spatial), the slices of one volume in order.
-        band: the high band of images of this size.
-
-    Returns:
-        White noise within each slice, float32 of the shape of ``x``; a first-order autoregression over slices.
-    """
-    if len(x) < 2:
-        return noise
-    high = band.spectrum(x)[..., band.inside]
-    product = (high[1:] * high[:-1].conj()).real.sum()
-    power = (high[1:].abs().square().sum() * high[:-1].abs().square().sum()).sqrt().clamp(min=POWER_FLOOR)
-    kept = float((product / power).clamp(0, MOST_CORRELATED))
-    correlated = noise.clone()
-    for before, now in pairwise(correlated):
-        now.mul_(math.sqrt(1 - kept**2)).add_(before, alpha=kept)
-    return correlated
-
-
 def rescale_amplitudes(
     x: torch.Tensor, mean: torch.Tensor, std: torch.Tensor, band: HighBand, strength: float = 1.0
 ) -> torch.Tensor:
@@ -313,11 +285,3 @@ def rescale_amplitudes(
     new = band.spread(std) * (amplitude - band.spread(mu)) / band.spread(sigma, outside=1.0) + band.spread(mean)
     factor = strength * (new.clamp(min=0) / amplitude - 1) * band.inside
     return band.add(x, own * factor.float())
-
-
-def white_noise(shape: Sequence[int], seeds: Sequence[int], device: torch.device | str = "cpu") -> torch.Tensor:
-    """Standard normal noise (len(seeds), *shape), each item from a seed of its own; drawn on the CPU everywhere."""
-    noise = torch.empty(len(seeds), *shape)
-    for item, seed in zip(noise, seeds, strict=True):
-        torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed), out=item)
-    return noise.to(device)

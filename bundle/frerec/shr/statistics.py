@@ -43,6 +43,11 @@ def slices_as_batch(image: torch.Tensor, spatial_dims: int) -> torch.Tensor:
     )
 
 
+def batch_as_slices(batch: torch.Tensor, ndim: int) -> torch.Tensor:
+    """Inverse of :func:`slices_as_batch` for an image of ``ndim`` axes."""
+    return batch[0] if batch.ndim == ndim + 1 else batch.permute(1, 2, 3, 0)
+
+
 def ring_statistics(
     x: torch.Tensor, spatial_dims: int, n_rings: int, spacing: Sequence[float] | None = None
 ) -> torch.Tensor:

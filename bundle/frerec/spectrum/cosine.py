@@ -7,13 +7,28 @@ Its products with small matrices are the same in every engine a network is expor
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, wraps
+from typing import TypeVar
 
 import torch
 
+Key = TypeVar("Key")
 
-@lru_cache(maxsize=16)
+
+def _remembered(make: Callable[[Key], torch.Tensor]) -> Callable[[Key], torch.Tensor]:
+    cached = lru_cache(maxsize=16)(make)
+
+    @wraps(make)
+    def get(key: Key) -> torch.Tensor:
+        # a cached tensor in one trace and a new one in the next would make the tracer see two different networks, and
+        # what an exporter sees is no tensor at all
+        return make(key) if torch.jit.is_tracing() or torch.compiler.is_compiling() else cached(key)
+
+    return get
+
+
+@_remembered
 def _matrix(n: int) -> torch.Tensor:
     k, i = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)
     rows = torch.cos(math.pi / n * (i + 0.5) * k) * math.sqrt(2 / n)
@@ -39,7 +54,7 @@ def idctn(x: torch.Tensor, dims: int = 2) -> torch.Tensor:
     return _apply(x, dims, inverse=True)
 
 
-@lru_cache(maxsize=16)
+@_remembered
 def cosine_radius(shape: tuple[int, ...]) -> torch.Tensor:
     """Radius of each coefficient in fractions of Nyquist, float32 of that shape: 0 to about sqrt(ndim)."""
     axes = [(torch.arange(n) / n).view([-1 if a == b else 1 for b in range(len(shape))]) for a, n in enumerate(shape)]

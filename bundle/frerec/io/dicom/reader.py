@@ -202,6 +202,7 @@ def _join(
         padding=first.padding,
         value_rule=first.rules[0].kind,
         inverted=first.rules[0].mirror is not None,
+        step=abs(first.rules[0].slope) if first.rules[0].kind in ("identity", "rescale") else 0.0,
         warnings=tuple(warnings),
     )
     return Reading(array, stack.affine, source)

@@ -61,6 +61,7 @@ def read_nifti(file: InputFile, channels: int | None = None) -> Reading:
         spacing=tuple(float(step) for step in np.linalg.norm(affine[:3, :3], axis=0)[: squeezed.ndim]),
         last_axis="slice" if squeezed.ndim == 3 else "none",
         labels=nifti.labels,
+        step=abs(slope) if stored.dtype.kind in "iu" else 0.0,
         warnings=tuple(warnings),
     )
     return Reading(np.ascontiguousarray(array), affine, source)

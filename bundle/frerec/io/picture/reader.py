@@ -54,6 +54,7 @@ def read_picture(file: InputFile, channels: int | None = None) -> Reading:
         spacing=(1.0, 1.0),
         replicated=replicated,
         palette=picture.palette,
+        step=1.0 if stored.dtype.kind in "iu" else 0.0,
         warnings=tuple(picture.warnings),
     )
     return Reading(array, np.eye(4), source)

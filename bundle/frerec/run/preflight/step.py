@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from frerec.errors import EXIT_PREFLIGHT, FreRecError
-from frerec.run.command_line import wrong_words
+from frerec.errors import EXIT_PREFLIGHT, FreRecError, InputError
+from frerec.root import bundle_root
+from frerec.run.command_line import other_bundle, wrong_words
 from frerec.run.failure import name_run
 from frerec.run.preflight.artefacts import check_bank, check_weights
 from frerec.run.preflight.images import check_images
@@ -56,6 +57,9 @@ def check(
     name_run(workflow, None)
     values = {**(settings or {}), **values}
     problems = [*wrong_words(sys.argv), *find_problems(required, outputs, mirrors, **values)]
+    if (other := other_bundle(sys.argv)) and os.environ.get("RANK", "0") == "0":
+        reason = f"the config lies in this bundle, but what ships is taken from {bundle_root()}"
+        print(InputError(other, reason, "Add --bundle_root to choose"), file=sys.stderr, flush=True)
     if not problems:
         name_run(workflow, _log_folder({key: values[key] for key in outputs}))
         return
