@@ -21,6 +21,8 @@ from frerec.run.preflight import PreflightError
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "configs").glob("*.json"))}
 WORKFLOWS = sorted(name for name, config in CONFIGS.items() if "bundle_root" in config)
+#: What is laid over another config, and over which.
+OVERLAYS = {"multi_gpu_train": "train", "train_paper": "train", "inference_trt": "inference"}
 PAGE = ROOT / "docs" / "reference" / "config_ids.md"
 
 # The ids a user may override, named the same in every config (docs/reference/config_ids.md).
@@ -102,6 +104,31 @@ def test_documented_defaults_are_the_real_ones(name: str) -> None:
     told = dict(re.findall(r"^\| `(\w+)` \| `?(.*?)`? \|", section.group(1), re.M))
     numbers = {key: value for key, value in CONFIGS[name].items() if isinstance(value, int | float | bool)}
     assert {key: told.get(key) for key in numbers} == {key: json.dumps(value) for key, value in numbers.items()}
+
+
+def test_overlays_are_told_by_having_no_root() -> None:
+    assert CONFIGS.keys() - set(WORKFLOWS) - {"metadata"} == OVERLAYS.keys()
+
+
+@pytest.mark.parametrize("name", sorted(OVERLAYS))
+def test_an_overlay_changes_what_is_there_and_its_own_ids_are_documented(name: str, bundle_root: Path) -> None:
+    overlay, base = CONFIGS[name], CONFIGS[OVERLAYS[name]]
+    parser = ConfigParser()
+    parser.read_config([str(bundle_root / "configs" / f"{file}.json") for file in (OVERLAYS[name], name)])
+    for key in overlay:
+        if "#" in key:  # a part of what lies beneath: MONAI adds silently what is not there, so its parent has to be
+            parent: Any = base
+            for part in key.split("#")[:-1]:
+                parent = parent[int(part)] if isinstance(parent, list) else parent[part]
+    own = {key for key in overlay if "#" not in key and not key.startswith("+")} - base.keys()
+    used = {match for text in strings(parser.get()) for match in re.findall(r"@(\w+)", text)}
+    assert own - used - {"finalize"} == set(), "an id that nothing refers to"
+    # plain ids are a user's: described beside the config they change, with their value, and checked
+    section = re.search(rf"^## `{OVERLAYS[name]}\.json`$(.*?)^\|", PAGE.read_text(), re.M | re.S)
+    assert section is not None and f"`{name}.json`" in section.group(1)
+    for key in own & overridable(overlay):
+        assert f"`{key}` (`{overlay[key]}`" in section.group(1)
+        assert overlay[f"preflight#{key}"] == f"@{key}"
 
 
 def targets(value: Any) -> Iterator[str]:

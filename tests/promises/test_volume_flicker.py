@@ -1,7 +1,7 @@
 """A volume is one object: its slices do not flicker more after recalibration than before.
 
-Flicker is measured in three ways: how much the power changes from slice to slice, of the high band and ring by ring,
-and how little the coefficients have to do with those of the slice before.
+Flicker is measured in three ways: how much the power of the high band changes from slice to slice, as a whole and
+ring by ring, and how little its coefficients have to do with those of the slice before.
 """
 
 from __future__ import annotations

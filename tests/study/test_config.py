@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from frerec.errors import ConfigError
-from frerec.rhm.network import FreRecNet
+from frerec.rhm.flow import RestorationFlow
 from frerec.shr.bank.reference import ReferenceBank
 from frerec.study.runner import run_study
 
@@ -30,9 +30,9 @@ def test_every_arm_runs_from_the_config(
         table.writeheader()
         table.writerows(real)
     made = Path(pictures("made", 8)[0]["image"]).parents[1]
-    ReferenceBank.build([picture_loader(row)["image"] for row in real[:16]], tmp_path / "bank.safetensors")
+    bank = ReferenceBank.build([picture_loader(row)["image"] for row in real[:16]], tmp_path / "bank.safetensors")
     torch.manual_seed(0)
-    network = FreRecNet(preset="small")
+    network = RestorationFlow(profile=bank.mean_profile)
     # Untrained, the network returns its input; this makes it one that changes images.
     with torch.no_grad():
         for parameter in network.parameters():
