@@ -23,6 +23,7 @@ from PIL import Image
 from frerec.audit.collector import CollectorSettings, GroupCollector
 from frerec.shr.bank.reference import ReferenceBank
 from tests.audit.conftest import PlantedSets, blurred, save, texture, textures
+from tests.audit.test_artefacts import cut, scene
 from tests.conftest import BundleCommand
 
 QUICK = {
@@ -261,6 +262,27 @@ def test_volumes_are_audited_too(bundle_root: Path, tmp_path: Path) -> None:
     result = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert result["comparisons"]["before"]["detector"]["radial_high"]["value"] > 0.9
     assert max(result["frequencies"]) > np.sqrt(2)
+
+
+@pytest.mark.parametrize("planted", [True, False])
+def test_lattice_and_ringing_are_told_where_they_are(bundle_root: Path, tmp_path: Path, planted: bool) -> None:
+    for index in range(64):
+        image = scene(index)[0]
+        if index >= 32 and planted:
+            image = cut(image, 0.25)
+            image[::4] += 0.02
+        save(np.clip(image, 0, 1), tmp_path / ("real" if index < 32 else "synthetic") / f"{index}.png")
+    folders = {"synthetic_dir": tmp_path / "synthetic", "real_dir": tmp_path / "real", "output_dir": tmp_path / "out"}
+    assert run_audit(bundle_root, **folders, cnn_steps=0) == 0
+    result = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    told = {v["question"].split("?")[0].split(" (")[0]: v["answer"] for v in result["verdicts"]}
+    assert told["Is there a checkerboard or grid in the synthetic images"] == ("yes" if planted else "no sign")
+    # the lattice is all over the picture, and hides what is along the borders
+    assert told["Do edges or borders ring"] == ("yes, edges" if planted else "no sign")
+    assert result["comparisons"]["floor"]["between"] == "two halves of the real images"
+    assert {"ringing/edges", "ringing/borders"} <= {
+        row["measure"] for row in csv.DictReader(io.StringIO((tmp_path / "out" / "metrics.csv").read_text()))
+    }
 
 
 def test_gray_and_colour_do_not_mix(

@@ -215,10 +215,8 @@ def test_mistakes_are_told_by_id_whatever_the_workflow(
 
 
 def test_recalibration_means_the_same_in_inference_and_study() -> None:
-    ids = (
-        "preset", "mask_ratio", "transition", "max_gain", "top_k", "bands", "strength", "mode", "method",
-        "impose_profile",
-    )  # fmt: skip
+    ids = CONFIGS["study"]["recalibration"].keys() - {"_target_", "device"}
+    assert {"strength", "mask_ratio", "transition", "top_k", "bands", "method", "impose_profile"} <= ids
     inference, study = ({key: CONFIGS[name][key] for key in ids} for name in ("inference", "study"))
     assert inference == study
 

@@ -161,7 +161,8 @@ def test_a_worker_that_meets_a_broken_training_image(start: Start, small_cohort:
 def test_wiring_that_cannot_work(bundle_root: Path, bundle_command: BundleCommand, tmp_path: Path) -> None:
     # before the preflight's own values can be resolved
     config = bundle_root / "configs" / "study.json"
-    done = bundle_command("run", "--config_file", config, "--arm_names", 5, "--output_dir", tmp_path, check=False)
+    words = ("--bank_path", "$1 + None", "--output_dir", tmp_path)
+    done = bundle_command("run", "--config_file", config, *words, check=False)
     assert done.returncode == 3
     assert "this expression of the config cannot be evaluated (TypeError)" in last_words(done.stdout)
 

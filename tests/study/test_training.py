@@ -88,6 +88,27 @@ def test_every_case_is_seen_before_any_comes_again(parts: list[Part]) -> None:
     assert len({row.numpy().tobytes() for row in batches}) == len(batches) == 48
 
 
+def test_balanced_training_shows_every_class_equally_often(parts: list[Part]) -> None:
+    train_part, val, test = parts
+    kept = torch.cat([(train_part.labels == 0).nonzero()[:, 0], (train_part.labels == 1).nonzero()[:4, 0]])
+    few = Part(torch.zeros(len(kept), 1, 32, 32).half(), train_part.labels[kept])
+    # each image shows its own number, so that a batch tells which images are in it
+    few.images[:, 0, 0, 0] = torch.arange(len(kept)) / len(kept)
+    seen: list[int] = []
+
+    def watch(batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        seen.extend((batch[:, 0, 0, 0] * len(kept)).round().int().tolist())
+        return batch
+
+    network = build_classifier("small_resnet", 2, 1, 2, (32, 32), 0)
+    schedule = Schedule(max_steps=9, batch_size=16, validations=1)
+    train_classifier(network, few, val, test, schedule, 2e-3, 0, augment=watch, balanced=True)
+    counts = np.bincount(seen, minlength=len(kept))
+    # 24 images of one class and 4 of the other, six times each, make 48; three times that in 9 batches of 16
+    assert counts[:24].tolist() == [3] * 24
+    assert counts[24:].tolist() == [18] * 4
+
+
 def test_bfloat16_learns_too(parts: list[Part]) -> None:
     assert roc_auc_score(parts[2].labels, train(parts, amp=True).test[:, 1]) > 0.85
 

@@ -63,7 +63,7 @@ class AuditHandler:
         dataset: AuditDataset,
         network: FeatureNetwork,
         output_dir: str,
-        mask_ratio: float = 0.5,
+        mask_ratio: float = 0.1,
         spatial_dims: int = 2,
         n_rings: int | None = None,
         bank_path: str | None = None,

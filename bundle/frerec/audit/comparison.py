@@ -34,7 +34,7 @@ class ComparisonSettings:
         seed: seed of folds, bootstrap and training.
     """
 
-    mask_ratio: float = 0.5
+    mask_ratio: float = 0.1
     spatial_dims: int = 2
     draws: int = 1000
     cnn_steps: int = 600

@@ -144,5 +144,3 @@ METRICS: dict[str, Callable[[Predictions, Weights], Array]] = {
 }
 #: Those that need a class that is looked for.
 OF_ONE_CLASS = ("average_precision", "balanced_accuracy", "sensitivity")
-#: The one that less is better of.
-LESS_IS_BETTER = ("calibration_error",)

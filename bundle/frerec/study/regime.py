@@ -50,6 +50,8 @@ class RareClass:
     validation: bool = False
 
     def __post_init__(self) -> None:
+        if self.name is not None:
+            object.__setattr__(self, "name", str(self.name))  # the command line takes a class 0 or 1 for a number
         if self.fill_classes not in ("rare", "all"):
             raise ConfigError("fill_classes", self.fill_classes, "unknown", "Use rare or all")
         number = isinstance(self.fill, int | float) and not isinstance(self.fill, bool) and self.fill > 0

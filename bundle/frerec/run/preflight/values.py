@@ -74,8 +74,17 @@ def _shares(value: Any) -> str | None:
     return None if _list(value) is None and all(map(_share, value)) else "not a list of numbers between 0 and 1"
 
 
+def _label(value: Any) -> str | None:
+    return None if isinstance(value, str | int) and not isinstance(value, bool) else "not the name of a class"
+
+
+def _fill(value: Any) -> str | None:
+    return None if value == "balance" or _above(0)(value) is None else "neither balance nor a number above 0"
+
+
 def _share_or_shares(value: Any) -> str | None:
-    return _shares(value if isinstance(value, list | tuple) else [value])
+    shares = value if isinstance(value, list | tuple) else [value]
+    return None if _shares(shares) is None and all(shares) else "not a number, or numbers, above 0 and up to 1"
 
 
 def _range(value: Any) -> str | None:
@@ -166,6 +175,8 @@ RULES: dict[str, tuple[Callable[[Any], str | None], str]] = {
     "label_fractions": (_shares, 'Write it as "[0.25,1.0]"'),
     "rare_fraction": (_share_or_shares, 'Use a share such as 0.1, or write several as "[0.05,0.1]"'),
     "rare_validation": (_boolean, _SWITCH),
+    "rare_class": (_label, "Name a class as the datalist has it"),
+    "fill": (_fill, "Use balance, or the number of synthetic images per real one of the rare class"),
     "fill_classes": (_one_of(("rare", "all")), "Use rare or all"),
     "class_names": (_list, _NAMES),
     "classes": (_list, _NAMES),
@@ -191,7 +202,9 @@ NAMES: dict[str, Collection[str]] = {
 
 
 #: Ids of numbers for which None has a meaning.
-MAY_BE_NONE = ("bands", "channels", "n_rings", "image_size", "learning_rate", "features_channels", "classes")
+MAY_BE_NONE = (
+    "bands", "channels", "n_rings", "image_size", "learning_rate", "features_channels", "classes", "rare_class",
+)  # fmt: skip
 
 
 def is_path(key: str) -> bool:
