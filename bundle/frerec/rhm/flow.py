@@ -10,6 +10,7 @@ docs/explanation/network.md.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -224,6 +225,12 @@ class RestorationFlow(nn.Module):
         inside = cosine_radius(shape).to(change.device) >= self.mask_ratio
         amplitude = torch.where(inside, self.amplitude(shape), 0.0)
         return idctn(dctn(change, self.spatial_dims) * amplitude, self.spatial_dims)
+
+    def at(self, strength: float) -> RestorationFlow:
+        """The same network, parameters and all, for the output of stage 1 at another strength."""
+        other = copy.copy(self)
+        other.strength = strength
+        return other
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Restore.
