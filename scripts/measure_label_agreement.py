@@ -25,7 +25,7 @@ from frerec.io.datalist import find_images  # noqa: E402
 from frerec.io.intensity import NormalizeRange  # noqa: E402
 from frerec.io.loader import LoadMedicalImage  # noqa: E402
 from frerec.study.classifiers import CLASSIFIERS, build_classifier  # noqa: E402
-from frerec.study.statistics import macro_auc  # noqa: E402
+from frerec.study.measures import macro_auc  # noqa: E402
 from frerec.study.training import Part, Schedule, train_classifier  # noqa: E402
 
 

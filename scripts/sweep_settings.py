@@ -26,7 +26,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "bundle"))
 
-from frerec.audit.detector import DetectorMetric  # noqa: E402
+from frerec.audit.cross_validation import DetectorMetric  # noqa: E402
 from frerec.audit.fidelity import FidelityMetric  # noqa: E402
 from frerec.io.datalist import find_images  # noqa: E402
 from frerec.io.intensity import NormalizeRange  # noqa: E402

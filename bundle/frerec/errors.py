@@ -15,8 +15,8 @@ class FreRecError(Exception):
     """Base of every error this package raises on purpose."""
 
 
-class InputError(FreRecError):
-    """A file or folder that cannot be used.
+class _PathError(FreRecError):
+    """What is wrong with a file or folder.
 
     Args:
         path: the file or folder.
@@ -32,21 +32,12 @@ class InputError(FreRecError):
         return type(self), (self.path, self.reason, self.remedy)
 
 
-class OutputError(FreRecError):
-    """An output that could not be written although the run had begun; once that is mended, the same command goes on.
+class InputError(_PathError):
+    """A file or folder that cannot be used; arguments ``path``, ``reason`` and ``remedy``."""
 
-    Args:
-        path: the file or folder.
-        reason: what is wrong with it, in one sentence without a full stop.
-        remedy: what the user can do, in one sentence without a full stop.
-    """
 
-    def __init__(self, path: str | PathLike[str], reason: str, remedy: str) -> None:
-        self.path, self.reason, self.remedy = str(path), reason, remedy
-        super().__init__(f"{self.path}: {reason}. {remedy}.")
-
-    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
-        return type(self), (self.path, self.reason, self.remedy)
+class OutputError(_PathError):
+    """An output that could not be written although the run had begun; once that is mended, the same command goes on."""
 
 
 class ConfigError(FreRecError):

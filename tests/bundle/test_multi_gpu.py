@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from frerec.rhm.network import FreRecNet
+from frerec.rhm.networks import restoration_network
+from frerec.shr.bank.reference import ReferenceBank
 from tests.bundle.conftest import SmallCohort
 
 
@@ -18,7 +19,8 @@ def test_two_processes_share_one_training(bundle_root: Path, small_cohort: Small
     batch_size, processes, epochs = 3, 2, 2
     torch.manual_seed(7)
     start = tmp_path / "start.pt"
-    torch.save(FreRecNet(spatial_dims=2, in_channels=1, out_channels=1, preset="small").state_dict(), start)
+    given = restoration_network(profile=ReferenceBank.open(small_cohort.bank).mean_profile).state_dict()
+    torch.save(given, start)
     ids = {
         "dataset_dir": small_cohort.folder,
         "datalist": small_cohort.datalist,
@@ -26,10 +28,10 @@ def test_two_processes_share_one_training(bundle_root: Path, small_cohort: Small
         "output_dir": tmp_path / "training",
         "image_size": [64, 64],
         "crop_size": [32, 32],
-        "top_k": 4,
         "batch_size": batch_size,
         "max_epochs": epochs,
         "val_interval": 1,
+        "checkpointing#save_interval": 1,
         "initial_weights_path": start,
         "learning_rate": 1e-9,
     }
@@ -47,16 +49,15 @@ def test_two_processes_share_one_training(bundle_root: Path, small_cohort: Small
     assert done.returncode == 0, done.stdout[-6000:]
 
     # Each process saw its half of the 18 training images, and only one of the two reported and wrote.
-    (last,) = (tmp_path / "training").glob("checkpoint_epoch*.pt")
+    (last,) = (tmp_path / "training").glob("training_checkpoint_epoch*.pt")
     trainer = torch.load(last, weights_only=True)["trainer"]
     assert trainer["epoch_length"] == 18 // (processes * batch_size)
     assert trainer["iteration"] == epochs * trainer["epoch_length"]
     assert done.stdout.count("Metrics -- psnr") == epochs
 
     # What it wrote is a plain network: no trace of the wrapper that joins the processes.
-    network = FreRecNet(spatial_dims=2, in_channels=1, out_channels=1, preset="small")
+    network = restoration_network()
     network.load_state_dict(torch.load(tmp_path / "training" / "model.pt", weights_only=True))
 
     # With next to no step size it is still what it started from.
-    given = torch.load(start, weights_only=True)
     assert all(torch.allclose(value, given[name], atol=1e-5) for name, value in network.state_dict().items())

@@ -10,13 +10,14 @@ import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
+from frerec.rhm.networks import load_weights, restoration_network
 from frerec.run.preflight import PreflightError
 from frerec.shr.bank.reference import ReferenceBank
 from tests.bundle.conftest import SmallCohort
 from tests.conftest import BundleCommand
 
 
-def training(root: Path, cohort: SmallCohort, output_dir: Path, **ids: Any) -> ConfigWorkflow:
+def training(root: Path, cohort: SmallCohort, output_dir: Path, *overlays: str, **ids: Any) -> ConfigWorkflow:
     given: dict[str, Any] = {
         "dataset_dir": str(cohort.folder),
         "datalist": str(cohort.datalist),
@@ -24,13 +25,11 @@ def training(root: Path, cohort: SmallCohort, output_dir: Path, **ids: Any) -> C
         "output_dir": str(output_dir),
         "image_size": [64, 64],
         "crop_size": [32, 32],
-        "top_k": 4,
         "batch_size": 6,
         "device": "cpu",
     }
-    made = ConfigWorkflow(
-        str(root / "configs" / "train.json"), workflow_type="train", logging_file=False, **(given | ids)
-    )
+    files = [str(root / "configs" / f"{name}.json") for name in ("train", *overlays)]
+    made = ConfigWorkflow(files, workflow_type="train", logging_file=False, **(given | ids))
     made.initialize()
     return made
 
@@ -40,39 +39,61 @@ def psnr(made: ConfigWorkflow) -> float:
     return float(made.evaluator.state.metrics["psnr"])
 
 
-def test_the_network_learns_to_restore_images(bundle_root: Path, small_cohort: SmallCohort, tmp_path: Path) -> None:
+def test_the_network_of_the_paper_learns_to_restore(
+    bundle_root: Path, small_cohort: SmallCohort, tmp_path: Path
+) -> None:
     # All of the high band replaced, and no profile imposed afterwards, so that what is measured is the network.
-    ids = {"strength": 1.0, "strengths": [1.0, 1.0], "mask_ratio": 0.1, "mask_ratios": [0.1]}
+    ids: dict[str, Any] = {"preset": "small", "strength": 1.0, "mask_ratio": 0.1}
+    ids |= {
+        f"train#random_transforms#0#{key}": value for key, value in {"strengths": [1, 1], "mask_ratios": [0.1]}.items()
+    }
     ids |= {"max_epochs": 20, "val_interval": 100, "learning_rate": 2e-3, "validate#postprocessing": None}
-    made = training(bundle_root, small_cohort, tmp_path, **ids)
+    made = training(bundle_root, small_cohort, tmp_path, "train_paper", **ids)
     before = psnr(made)
     made.run()
     after = psnr(made)
     assert after > before + 1
 
 
+def test_the_flow_is_trained_and_its_average_kept(bundle_root: Path, small_cohort: SmallCohort, tmp_path: Path) -> None:
+    made = training(bundle_root, small_cohort, tmp_path, max_epochs=2, val_interval=2, ema_momentum=0.5)
+    made.run()
+    made.finalize()
+    kept = load_weights(restoration_network(), tmp_path / "model.pt").state_dict()
+    expected = restoration_network(profile=ReferenceBank.open(small_cohort.bank).mean_profile).profile
+    assert torch.equal(kept["profile"], expected)
+    trained = made.parser.get_parsed_content("network").state_dict()
+    changed = [name for name in kept if name.startswith("velocity.") and kept[name].abs().sum() > 0]
+    # the average of the last weights and those before: near the last, and not the same
+    assert any(not torch.equal(kept[name], trained[name]) for name in changed)
+    assert all(torch.allclose(kept[name], trained[name], atol=0.05) for name in kept)
+
+
 def test_training_goes_on_where_it_was(bundle_root: Path, small_cohort: SmallCohort, tmp_path: Path) -> None:
-    training(bundle_root, small_cohort, tmp_path, max_epochs=1, val_interval=1).run()
-    (first,) = tmp_path.glob("checkpoint_epoch*.pt")
+    each = {"val_interval": 1, "checkpointing#save_interval": 1}
+    training(bundle_root, small_cohort, tmp_path, max_epochs=1, **each).run()
+    (first,) = tmp_path.glob("training_checkpoint_epoch*.pt")
     assert torch.load(first, weights_only=True)["trainer"]["iteration"] == 3
-    made = training(bundle_root, small_cohort, tmp_path, max_epochs=2, val_interval=1)
+    made = training(bundle_root, small_cohort, tmp_path, max_epochs=2, **each)
     epochs: list[int] = []
     made.trainer.add_event_handler(Events.EPOCH_STARTED, lambda engine: epochs.append(engine.state.epoch))
     made.run()
     assert epochs == [2]
-    assert torch.load(tmp_path / "checkpoint_epoch=2.pt", weights_only=True)["trainer"]["iteration"] == 6
+    assert torch.load(tmp_path / "training_checkpoint_epoch=2.pt", weights_only=True)["trainer"]["iteration"] == 6
 
 
 def test_training_starts_from_given_weights(bundle_root: Path, small_cohort: SmallCohort, tmp_path: Path) -> None:
-    made = training(bundle_root, small_cohort, tmp_path, initial_weights_path=str(small_cohort.weights))
-    given = torch.load(small_cohort.weights, weights_only=True)
+    start = tmp_path / "start.pt"
+    given = restoration_network(profile=ReferenceBank.open(small_cohort.bank).mean_profile + 1).state_dict()
+    torch.save(given, start)
+    made = training(bundle_root, small_cohort, tmp_path, initial_weights_path=str(start))
     made.parser.get_parsed_content("load_initial_weights")
     network = made.parser.get_parsed_content("network")
     assert all(torch.equal(value.cpu(), given[name]) for name, value in network.state_dict().items())
     with pytest.raises(PreflightError, match="initial_weights_path"):
         training(bundle_root, small_cohort, tmp_path, initial_weights_path=str(tmp_path / "none.pt")).run()
-    with pytest.raises(PreflightError, match="fesa"):
-        training(bundle_root, small_cohort, tmp_path, initial_weights_path=str(small_cohort.weights), fesa=False).run()
+    with pytest.raises(PreflightError, match="belong to another network"):
+        training(bundle_root, small_cohort, tmp_path, initial_weights_path=str(start), preset="small").run()
 
 
 def test_a_bank_is_built(

@@ -23,6 +23,15 @@ def test_no_sample_loses_a_class() -> None:
     assert len(np.unique(weights, axis=0)) > 10
 
 
+@pytest.mark.parametrize("decimals", [1, 12])
+def test_weighted_auc_is_that_of_scikit_learn_also_with_ties(decimals: int) -> None:
+    rng = np.random.default_rng(0)
+    scores, positive = rng.normal(size=61).round(decimals), rng.random(61) < 0.3
+    weights = rng.integers(0, 4, size=(25, 61)).astype(float)
+    expected = [roc_auc_score(positive, scores, sample_weight=w) for w in weights]
+    np.testing.assert_allclose(weighted_auc(scores, positive, weights), expected, rtol=0, atol=1e-12)
+
+
 def test_auc_equals_that_of_cases_repeated_as_often_as_they_weigh() -> None:
     rng = np.random.default_rng(0)
     scores, positive = np.round(rng.normal(size=60), 1), rng.random(60) < 0.4

@@ -98,7 +98,7 @@ def test_two_series_of_one_folder_without_endings_are_recalibrated_and_audited(
         16,
         "--bootstrap_draws",
         50,
-        "--cnn_epochs",
+        "--cnn_steps",
         0,
     )
     groups = ("--real_dir", real, "--synthetic_dir", synthetic, "--recalibrated_dir", out, "--bank_path", "")

@@ -90,21 +90,17 @@ def test_a_tiny_fraction_keeps_every_class() -> None:
     assert {case.label for case in labelled_subset(training_cases(), 0.001, 0)} == {0, 1}
 
 
-def test_synthetic_subset_follows_the_classes_of_the_real_images() -> None:
-    real = [Case(f"r{i}", int(i < 10), f"r{i}", "train") for i in range(40)]
+def test_synthetic_subset_is_seeded_and_grows() -> None:
     pool = [Case(f"s{i}", i % 2, f"s{i}", "synthetic") for i in range(200)]
-    chosen = synthetic_subset(pool, real, 2, seed=0)
+    chosen = synthetic_subset(pool, {0: 60, 1: 20}, seed=0)
     assert Counter(case.label for case in chosen) == {0: 60, 1: 20}
-    assert chosen == synthetic_subset(list(reversed(pool)), real, 2, seed=0)[::-1], (
-        "the order of the list plays no part"
-    )
-    assert chosen != synthetic_subset(pool, real, 2, seed=1)
+    again = synthetic_subset(list(reversed(pool)), {0: 60, 1: 20}, seed=0)
+    assert chosen == again[::-1], "the order of the list plays no part"
+    assert chosen != synthetic_subset(pool, {0: 60, 1: 20}, seed=1)
     # Of the same seed, the smaller set is part of the larger one.
-    assert set(synthetic_subset(pool, real, 0.5, seed=0)) < set(chosen)
-    with pytest.raises(ConfigError, match=r"120 synthetic images of class 0, there are 100.*up to 3\.33"):
-        synthetic_subset(pool, real, 4, seed=0)
-    with pytest.raises(ConfigError, match="not positive"):
-        synthetic_subset(pool, real, 0, seed=0)
+    assert set(synthetic_subset(pool, {0: 15, 1: 5}, seed=0)) < set(chosen)
+    with pytest.raises(ConfigError, match=r"^ratio=4: asks for 120 synthetic images of class 0, .* 100.*up to 3\.33"):
+        synthetic_subset(pool, {0: 120, 1: 40}, 0, ("ratio", 4))
 
 
 def test_recalibrated_copies_are_found_by_relative_name(tmp_path: Path) -> None:

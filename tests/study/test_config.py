@@ -16,8 +16,8 @@ from frerec.shr.bank.reference import ReferenceBank
 from frerec.study.runner import run_study
 
 ARMS = [
-    "RAW", "RAW+AUG", "RAW+FreRec", "GDA", "GDA+HIST", "GDA+HIST nearest", "GDA+FDA low", "GDA+FDA high", "GDA+SHR",
-    "GDA+RHM", "GDA+FreRec", "GDA+FreRec all",
+    "RAW", "RAW balanced", "RAW+AUG", "RAW+FreRec", "GDA", "GDA+HIST", "GDA+HIST nearest", "GDA+FDA low",
+    "GDA+FDA high", "GDA+SHR", "GDA+RHM", "GDA+FreRec", "GDA+FreRec all", "GDA all classes", "FULL",
 ]  # fmt: skip
 
 
@@ -43,19 +43,32 @@ def test_every_arm_runs_from_the_config(
         "synthetic_dir": made, "output_dir": tmp_path / "out", "bank_path": tmp_path / "bank.safetensors",
         "weights_path": tmp_path / "model.pt",
         "image_size": "[32,32]", "arm_names": ARMS, "num_seeds": 1, "max_steps": 2, "batch_size": 4, "validations": 1,
-        "draws": 50, "top_k": 4, "device": "cpu",
+        "draws": 50, "top_k": 4, "device": "cpu", "preset": "small", "rare_class": "class1", "rare_fraction": 0.5,
     }  # fmt: skip
     done = bundle_command("run", *(word for key, value in words.items() for word in (f"--{key}", value)))
-    assert "run 12 of 12" in done.stdout
+    assert "run 15 of 15" in done.stdout
     summary = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert [arm["arm"] for arm in summary["cells"][0]["arms"]] == ARMS
     predictions = {}
     for path in (tmp_path / "out" / "runs").iterdir():
         content = json.loads(path.read_text())
         predictions[content["run"]["arm"]] = tuple(map(tuple, content["probabilities"]))
-        assert content["n_real"] == 16
-        assert content["n_synthetic"] == (0 if content["run"]["arm"].startswith("RAW") else 16)
-    assert len(set(predictions.values())) == 12, "no arm is by mistake the same as another"
+        name = content["run"]["arm"]
+        assert content["n_real"] == (16 if name == "FULL" else 12)
+        expected = 8 if name == "GDA all classes" else 4
+        assert content["n_synthetic"] == (expected if name.startswith("GDA") else 0)
+        assert set(content["thresholds"]) == {"balanced_accuracy", "sensitivity"}
+        assert ("probe" in content) == name.startswith("GDA")
+    assert len(set(predictions.values())) == 15, "no arm is by mistake the same as another"
+    cell = summary["cells"][0]
+    assert (cell["rare_class"], cell["rare_fraction"], cell["synthetic_ratio"]) == ("class1", 0.5, 0)
+    page = (tmp_path / "out" / "report.html").read_text()
+    for words_of_page in (
+        "50% of the real training images of class1",
+        "sensitivity at 90 % specificity",
+        "probe: source",
+    ):
+        assert words_of_page in page
 
 
 def test_an_error_stays_the_error_it_is() -> None:

@@ -10,9 +10,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from frerec.errors import FreRecError, InputError
-from frerec.study.cache import write_atomic
+from frerec.report.tables import write_csv, write_json
 from frerec.study.records import Cell, Record, Run, digest, write_record
-from frerec.study.results import pool_studies, summarise, write_csv
+from frerec.study.results import COLUMNS, pool_studies, rows, summarise
 from frerec.study.statistics import holm
 
 SKILL = {"RAW": 1.5, "GDA": 0.6, "GDA+FreRec": 1.7}
@@ -80,7 +80,7 @@ def test_unfinished_studies_compare_the_seeds_they_share() -> None:
     runs = [r for r in records() if r.run.arm != "GDA" or r.run.seed in (1, 2)]
     arms = summarise(runs, draws=200)["cells"][0]["arms"]
     assert entry(arms, "RAW")["seeds"] == [0, 1, 2, 3]
-    assert [c["seeds"] for c in entry(arms, "GDA")["comparisons"]] == [2, 2]
+    assert {c["seeds"] for c in entry(arms, "GDA")["comparisons"]} == {2}
     alone = summarise([r for r in records() if r.run.seed == 0], draws=200)
     assert alone["cells"][0]["arms"][0]["auc"]["low"] > 0.5
 
@@ -99,11 +99,11 @@ def test_different_test_sets_are_not_mixed() -> None:
 
 def test_the_csv_holds_every_value_and_comparison(tmp_path: Path) -> None:
     summary = summarise(records((1.0, 0.25)), draws=200)
-    write_csv(tmp_path / "results.csv", summary)
-    rows = list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))
-    # (2 cells + the average) x (3 arms + 3 comparisons) x 2 metrics
-    assert len(rows) == 36
-    row = next(r for r in rows if r["arm"] == "GDA" and r["reference"] == "RAW" and r["metric"] == "auc")
+    write_csv(tmp_path / "results.csv", COLUMNS, rows(summary))
+    table = list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))
+    # (2 cells + the average) x (3 arms + 3 comparisons) x 3 metrics; there is no class that is looked for
+    assert len(table) == 54
+    row = next(r for r in table if r["arm"] == "GDA" and r["reference"] == "RAW" and r["metric"] == "auc")
     cell = next(
         c
         for c in summary["cells"]
@@ -115,15 +115,13 @@ def test_the_csv_holds_every_value_and_comparison(tmp_path: Path) -> None:
 
 
 def test_studies_are_pooled_with_equal_weights(tmp_path: Path) -> None:
-    import json
-
     values = []
     for name, seeds in (("a", 4), ("b", 3)):
         summary = summarise(records(seeds=seeds, test_set=name), draws=300)
         values.append(entry(summary["cells"][0]["arms"], "GDA")["auc"]["per_seed"][:3])
         for r in records(seeds=seeds, test_set=name):
             write_record(tmp_path / name / "runs", r)
-        write_atomic(tmp_path / name / "metrics.json", json.dumps(summary).encode())
+        write_json(tmp_path / name / "metrics.json", summary)
     pooled = pool_studies([tmp_path / "a", tmp_path / "b"], draws=300)
     assert entry(pooled, "GDA")["auc"]["value"] == pytest.approx(np.mean(values))
     assert entry(pooled, "GDA")["seeds"] == [0, 1, 2]

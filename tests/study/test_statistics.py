@@ -7,17 +7,9 @@ import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from frerec.errors import FreRecError
-from frerec.study.statistics import (
-    Replicates,
-    accuracy,
-    average,
-    holm,
-    macro_auc,
-    replicate,
-    resample_cases,
-    resample_seeds,
-    weighted_auc,
-)
+from frerec.report.statistics import bootstrap_weights
+from frerec.study.measures import Predictions, accuracy, macro_auc
+from frerec.study.statistics import Replicates, average, holm, replicate, resample_seeds
 
 
 def predictions(
@@ -27,22 +19,6 @@ def predictions(
     logits = rng.normal(size=(n, classes)) + signal * np.eye(classes)[labels]
     odds = np.exp(logits)
     return odds / odds.sum(1, keepdims=True), labels
-
-
-@pytest.mark.parametrize("decimals", [1, 12])
-def test_weighted_auc_is_that_of_scikit_learn_also_with_ties(decimals: int) -> None:
-    rng = np.random.default_rng(0)
-    scores, positive = rng.normal(size=61).round(decimals), rng.random(61) < 0.3
-    weights = rng.integers(0, 4, size=(25, 61)).astype(float)
-    expected = [roc_auc_score(positive, scores, sample_weight=w) for w in weights]
-    np.testing.assert_allclose(weighted_auc(scores, positive, weights), expected, rtol=0, atol=1e-12)
-
-
-def test_weighted_auc_of_an_empty_class_is_not_a_number() -> None:
-    scores, positive = np.array([0.1, 0.7, 0.4]), np.array([True, False, False])
-    found = weighted_auc(scores, positive, np.array([[0.0, 1.0, 1.0], [1.0, 1.0, 0.0]]))
-    assert np.isnan(found[0])
-    assert found[1] == 0
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4])
@@ -68,8 +44,8 @@ def test_standard_error_of_a_paired_difference_is_delongs() -> None:
     rng = np.random.default_rng(1)
     first, labels = predictions(rng, 240)
     second = 0.6 * first + 0.4 * predictions(rng, 240)[0]
-    weights = resample_cases(labels, np.arange(240), 4000, rng)
-    a, b = (replicate({0: p}, labels, weights, 240) for p in (first, second))
+    weights = bootstrap_weights(np.arange(240), 4000, rng, labels)
+    a, b = (replicate({0: Predictions(p, labels)}, weights, 240) for p in (first, second))
     expected = delong_variance(first[:, 1], second[:, 1], labels) ** 0.5
     assert (a - b).estimate().standard_error == pytest.approx(expected, rel=0.06)
     # Paired, it is well below what two independent test sets would give.
@@ -79,7 +55,7 @@ def test_standard_error_of_a_paired_difference_is_delongs() -> None:
 def test_patients_are_drawn_whole_and_no_class_is_lost() -> None:
     labels = np.array([0, 0, 0, 1, 1, 1, 0, 1])
     clusters = np.array([5, 5, 2, 7, 7, 3, 9, 9])
-    weights = resample_cases(labels, clusters, 500, np.random.default_rng(0))
+    weights = bootstrap_weights(clusters, 500, np.random.default_rng(0), labels)
     for patient in np.unique(clusters):
         drawn = weights[:, clusters == patient]
         assert (drawn == drawn[:, :1]).all()
@@ -96,8 +72,10 @@ def test_ignoring_patients_would_flatter_the_interval() -> None:
     clusters = np.repeat(np.arange(60), 4)
     errors = []
     for units in (clusters, np.arange(240)):
-        weights = resample_cases(labels, units, 1500, rng)
-        errors.append(replicate({0: probabilities}, labels, weights, len(set(units))).estimate().standard_error)
+        weights = bootstrap_weights(units, 1500, rng, labels)
+        errors.append(
+            replicate({0: Predictions(probabilities, labels)}, weights, len(set(units))).estimate().standard_error
+        )
     assert errors[0] == pytest.approx(2 * errors[1], rel=0.15)
 
 
@@ -121,9 +99,9 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
             own = 0.5 * rng.normal(size=n)
             skill = 1.2 + 0.3 * rng.normal(size=seeds)
             scores = labels * skill[:, None] + case + own + 0.6 * rng.normal(size=(seeds, n))
-            weights = resample_cases(labels, np.arange(n), 250, np.random.default_rng(7))
+            weights = bootstrap_weights(np.arange(n), 250, np.random.default_rng(7), labels)
             two = np.stack([-scores, scores], axis=-1)
-            arms.append(replicate(dict(enumerate(two)), labels, weights, n))
+            arms.append(replicate({seed: Predictions(p, labels) for seed, p in enumerate(two)}, weights, n))
         found = (arms[0] - arms[1]).estimate()
         held += found.low <= 0 <= found.high
         false_alarms += found.p < 0.05
@@ -135,8 +113,8 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
 
 def test_equal_arms_do_not_differ_and_bounds_cut_off() -> None:
     probabilities, labels = predictions(np.random.default_rng(4), 40, signal=4.0)
-    weights = resample_cases(labels, np.arange(40), 300, np.random.default_rng(0))
-    arm = replicate({0: probabilities, 1: probabilities}, labels, weights, 40)
+    weights = bootstrap_weights(np.arange(40), 300, np.random.default_rng(0), labels)
+    arm = replicate(dict.fromkeys((0, 1), Predictions(probabilities, labels)), weights, 40)
     assert (arm - arm).estimate().p == 1
     assert arm.estimate((0, 1)).high <= 1
 

@@ -125,11 +125,7 @@ class InputFile(os.PathLike[str]):
 
 
 def problem_of(path: Path) -> Problem | None:
-    """What keeps a path from being read as a file; None if it is one, or a link to one.
-
-    Args:
-        path: any path; it is not opened.
-    """
+    """What keeps a path from being read as a file; None if it is one, or a link to one."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:

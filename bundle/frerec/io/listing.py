@@ -11,7 +11,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from frerec.errors import InputError
@@ -114,9 +114,12 @@ def _look(path: Path, whole: bool) -> Look:
     return Look(kind, None, one, file)
 
 
-def forget() -> None:
-    """Let go of what was looked at."""
-    _looked.clear()
+def forget(contents_only: bool = False) -> None:
+    """Let go of what was looked at, or only of the contents of the files that were read whole."""
+    for path, (key, seen) in list(_looked.items()):
+        _looked[path] = key, replace(seen, file=None)
+    if not contents_only:
+        _looked.clear()
 
 
 def find_items(

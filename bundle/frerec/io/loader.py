@@ -81,10 +81,10 @@ class LoadMedicalImaged(MapTransform):
 
     Args:
         keys: keys whose paths are replaced by the loaded images.
-        root: as in ``LoadMedicalImage``.
-        channels: as in ``LoadMedicalImage``.
-        label_maps: as in ``LoadMedicalImage``.
-        allow_missing_keys: do not fail where a key is missing.
+        root: as in ``LoadMedicalImage``, and so are ``channels`` and ``label_maps``.
+        channels: see there.
+        label_maps: see there.
+        allow_missing_keys: as in MONAI.
     """
 
     def __init__(
@@ -115,11 +115,6 @@ def read_image(
     place: str | PathLike[str] | Sequence[str | PathLike[str]], channels: int | None = None, label_maps: str = "refuse"
 ) -> Reading:
     """Read a file or series with the reader for its format.
-
-    Args:
-        place: as in ``LoadMedicalImage``.
-        channels: as there.
-        label_maps: as there.
 
     Raises:
         InputError: whatever makes the image unusable.

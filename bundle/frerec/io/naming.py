@@ -96,14 +96,7 @@ def _with_ending(relative: PurePosixPath, file: Path, ending: str) -> PurePosixP
 
 
 def sidecar_path(output: Path) -> Path:
-    """The JSON file beside an output: its full name and ``.json``; of a name that leaves no room for it, its start.
-
-    Args:
-        output: an output file.
-
-    Returns:
-        The sidecar's path.
-    """
+    """The JSON file beside an output: its full name and ``.json``; of a name that leaves no room for it, its start."""
     return output.with_name(_joined(output.name, ".json"))
 
 

@@ -58,9 +58,6 @@ def run_settings(
         values: plain settings: numbers, strings, booleans, None, lists of them. A setting that a component reports
             stands here as what holds where that component is left out.
 
-    Returns:
-        The settings, with ``frerec_version``.
-
     Raises:
         OSError: one of ``files`` cannot be read.
     """
@@ -101,12 +98,6 @@ class Generator:
     @classmethod
     def from_config(cls, value: Generator | Mapping[str, Any] | None) -> Generator | None:
         """Build from what a config gives: None, a mapping with this class' argument names, or an instance.
-
-        Args:
-            value: the config's value.
-
-        Returns:
-            The generator, or None if none was named.
 
         Raises:
             ConfigError: for an unknown key or an unusable text.
@@ -199,14 +190,7 @@ def plain(value: Any) -> Any:
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces, so that equal values give equal text.
-
-    Args:
-        value: plain values.
-
-    Returns:
-        ASCII text.
-    """
+    """JSON with sorted keys and no spaces, so that equal values give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 

@@ -70,9 +70,6 @@ def changed_voxels(new: npt.NDArray[np.float32], old: npt.NDArray[np.float32], l
         new: physical values to be written.
         old: physical values as read from the original, same shape.
         largest: see `Scale`.
-
-    Returns:
-        A boolean array of the same shape, true where the voxel changed.
     """
     tolerance = RELATIVE_TOLERANCE * np.maximum(np.abs(old), np.float32(largest))
     return np.abs(new - old) > tolerance

@@ -249,16 +249,9 @@ class SaveRecalibratedd(MapTransform):
 
     Args:
         keys: images to write, for example ``"pred"``.
-        output_dir: as in `SaveRecalibrated`, like all arguments below that are not explained here.
         reference_key: the loaded image, whose metadata tells where ``keys`` came from; they may have none of their own.
-        synthetic: see there.
-        generator: see there.
-        output_format: see there.
-        overwrite: see there.
-        settings: see there.
-        verify_output: see there.
         saved_key: key for what was written.
-        allow_missing_keys: as in MONAI.
+        allow_missing_keys: as in MONAI. All other arguments are those of `SaveRecalibrated`.
     """
 
     def __init__(
@@ -266,20 +259,13 @@ class SaveRecalibratedd(MapTransform):
         keys: KeysCollection,
         output_dir: str,
         reference_key: str = "image",
-        synthetic: bool | str = "auto",
-        generator: Mapping[str, Any] | Generator | None = None,
-        output_format: str = "same",
-        overwrite: bool = False,
-        settings: Mapping[str, Any] | None = None,
-        verify_output: bool = True,
         saved_key: str = "saved",
         allow_missing_keys: bool = False,
+        **saver: Any,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.reference_key, self.saved_key = reference_key, saved_key
-        self.saver = SaveRecalibrated(
-            output_dir, synthetic, generator, output_format, overwrite, settings, verify_output
-        )
+        self.saver = SaveRecalibrated(output_dir, **saver)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Write the images of one item; returns the item with what was written added. Raises as `SaveRecalibrated`."""

@@ -74,9 +74,6 @@ def merge_manifests(output_dir: str | os.PathLike[str]) -> Path:
     Args:
         output_dir: folder that the shards wrote into; none of them may still be running.
 
-    Returns:
-        Path of the merged manifest.
-
     Raises:
         InputError: there is no manifest.
     """

@@ -79,9 +79,6 @@ def explain(error: BaseException) -> tuple[str, str]:
     other error only the kind and the place are told, never its message: messages of DICOM libraries quote header
     values, and a patient's name must not reach a log.
 
-    Args:
-        error: what was raised.
-
     Returns:
         ``(reason, remedy)``, each one sentence without a full stop.
     """

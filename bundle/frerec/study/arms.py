@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from monai.data import MetaTensor
 
 from frerec.errors import ConfigError
-from frerec.study.cache import Transform, fingerprint
+from frerec.study.baselines import ClassicalAugmentation, MatchHistogram, MixAmplitude
+from frerec.study.cache import Transform
+from frerec.study.recalibration import Recalibration
 
 
 @runtime_checkable
@@ -39,6 +40,9 @@ class Arm:
             recalibration done beforehand by the inference workflow).
         augment: classical augmentation of training batches: called with a float32 batch (N, C, *spatial) and a
             ``torch.Generator``, returns a batch.
+        balanced: draw images of every class equally often in training.
+        fill_classes: ``rare`` or ``all``, instead of the study's own.
+        uses_all_real: no real image is taken away from the rare class.
 
     Raises:
         ConfigError: something is said of synthetic images in an arm that uses none.
@@ -50,6 +54,9 @@ class Arm:
     real: Transform | None = None
     synthetic_dir: str | None = None
     augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None
+    balanced: bool = False
+    fill_classes: str | None = None
+    uses_all_real: bool = False
 
     def __post_init__(self) -> None:
         if not self.uses_synthetic and (self.synthetic or self.synthetic_dir):
@@ -77,43 +84,55 @@ def select_arms(arms: Sequence[Arm], names: Sequence[str] | None) -> list[Arm]:
     return [known[name] for name in chosen]
 
 
-class Recalibrate:
-    """The inference workflow's steps as one transform of an arm: preprocessing, network, postprocessing.
+def make_arms(
+    names: Sequence[str],
+    recalibration: Recalibration,
+    synthetic_shr_dir: str | None = None,
+    synthetic_rhm_dir: str | None = None,
+    synthetic_frerec_dir: str | None = None,
+) -> list[Arm]:
+    """The arms that study.json knows by name.
 
     Args:
-        preprocessing: dictionary transform of ``image``, for example the statistical high-frequency replacement.
-        network: maps (1, C, *spatial) to the same; None to stop after preprocessing.
-        inferer: MONAI inferer ``inferer(inputs, network)``; None calls the network.
-        postprocessing: dictionary transform that finds the network's output under ``pred``.
-        device: where the network runs.
+        names: as in docs/reference/config_ids.md.
+        recalibration: how images are recalibrated.
+        synthetic_shr_dir: the synthetic images after stage 1, made beforehand; None makes them.
+        synthetic_rhm_dir: after the network alone.
+        synthetic_frerec_dir: after both.
+
+    Raises:
+        ConfigError: no such arm.
     """
+    made = {"shr": synthetic_shr_dir, "rhm": synthetic_rhm_dir, "frerec": synthetic_frerec_dir}
 
-    def __init__(
-        self,
-        preprocessing: Transform | None = None,
-        network: torch.nn.Module | None = None,
-        inferer: Callable[..., torch.Tensor] | None = None,
-        postprocessing: Transform | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.preprocessing, self.inferer, self.postprocessing = preprocessing, inferer, postprocessing
-        self.network = network.to(device).eval() if network is not None else None
-        self._device = torch.device(device)
+    def through(stage: str) -> dict[str, Any]:
+        folder = made[stage]
+        return {"synthetic_dir": folder} if folder else {"synthetic": recalibration.stage(stage)}
 
-    @property
-    def fingerprint(self) -> str:
-        """Digest of the steps and weights; the device does not count."""
-        return fingerprint([self.preprocessing, self.network, self.inferer, self.postprocessing])
+    def all_images() -> dict[str, Any]:
+        return {"synthetic": recalibration.stage("frerec"), "real": recalibration.stage("frerec")}
 
-    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Recalibrate ``data["image"]`` (C, *spatial); the result is ``pred``."""
-        data = dict(self.preprocessing(dict(data))) if self.preprocessing else dict(data)
-        image = data["image"]
-        plain = image.as_tensor() if isinstance(image, MetaTensor) else torch.as_tensor(image)
-        if self.network is not None:
-            with torch.inference_mode():
-                batch = plain.float()[None].to(self._device)
-                out = self.inferer(batch, self.network) if self.inferer else self.network(batch)
-            plain = torch.as_tensor(out)[0].float().cpu()
-        data["pred"] = MetaTensor(plain, meta=image.meta) if isinstance(image, MetaTensor) else plain
-        return dict(self.postprocessing(data)) if self.postprocessing else data
+    def high() -> dict[str, Any]:
+        return {"synthetic": MixAmplitude("high", recalibration.mask_ratio)}
+
+    settings: dict[str, Callable[[], dict[str, Any]]] = {
+        "RAW": dict,
+        "RAW balanced": lambda: {"balanced": True},
+        "RAW+AUG": lambda: {"augment": ClassicalAugmentation()},
+        "RAW+FreRec": lambda: {"real": recalibration.stage("frerec")},
+        "GDA": dict,
+        "GDA all classes": lambda: {"fill_classes": "all"},
+        "GDA+HIST": lambda: {"synthetic": MatchHistogram("random")},
+        "GDA+HIST nearest": lambda: {"synthetic": MatchHistogram("nearest")},
+        "GDA+FDA low": lambda: {"synthetic": MixAmplitude("low", 0.05)},
+        "GDA+FDA high": high,
+        "GDA+SHR": lambda: through("shr"),
+        "GDA+RHM": lambda: through("rhm"),
+        "GDA+FreRec": lambda: through("frerec"),
+        "GDA+FreRec all": all_images,
+        "FULL": lambda: {"uses_all_real": True},
+    }
+    unknown = [name for name in names if name not in settings]
+    if unknown:
+        raise ConfigError("arm_names", unknown[0], "no such arm", f"Choose from {', '.join(settings)}")
+    return [Arm(name, uses_synthetic=name.startswith("GDA"), **settings[name]()) for name in names]

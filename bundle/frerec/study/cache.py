@@ -7,7 +7,6 @@ import functools
 import hashlib
 import json
 import os
-import secrets
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,26 +18,10 @@ from monai.data import MetaTensor
 from monai.transforms import Resize
 
 from frerec.errors import ConfigError, InputError
+from frerec.files import atomic_write, file_sha256
 from frerec.study.cohort import Case
 
 Transform = Callable[[dict[str, Any]], Any]
-
-
-def file_digest(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    total = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        while block := stream.read(1 << 20):
-            total.update(block)
-    return total.hexdigest()
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    part.write_bytes(content)
-    part.replace(path)
 
 
 def fingerprint(thing: Any) -> str:
@@ -67,7 +50,7 @@ def _walk(thing: Any, put: Callable[[bytes], None], above: list[int]) -> None:
     elif isinstance(thing, (str, os.PathLike)):
         # The name of a file does not matter, what is in it does.
         is_file = 0 < len(os.fspath(thing)) < 4096 and Path(thing).is_file()
-        put((file_digest(thing) if is_file else str(thing)).encode())
+        put((file_sha256(thing) if is_file else str(thing)).encode())
     elif isinstance(thing, (np.random.RandomState, np.random.Generator, torch.Generator)):
         put(b"random")
     elif id(thing) in above:
@@ -162,7 +145,7 @@ class ImageCache:
         if case.image not in self._digests:
             path = Path(case.image)
             files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-            digests = [file_digest(p) for p in files]
+            digests = [file_sha256(p) for p in files]
             self._digests[case.image] = (
                 digests[0] if len(digests) == 1 else hashlib.sha256(json.dumps(digests).encode()).hexdigest()
             )
@@ -242,7 +225,5 @@ class ImageCache:
 
     @staticmethod
     def _store(path: Path, array: np.ndarray[Any, Any]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.npy")
-        np.save(part, array)
-        part.replace(path)
+        with atomic_write(path) as stream:
+            np.save(stream, array)

@@ -106,13 +106,16 @@ def _rng(seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(purpose.encode())])
 
 
-def labelled_subset(cases: Sequence[Case], fraction: float, seed: int) -> list[Case]:
-    """A stratified random part of the training cases, by whole patients.
+def labelled_subset(
+    cases: Sequence[Case], fraction: float | Mapping[int, float], seed: int, config_id: str = "label_fractions"
+) -> list[Case]:
+    """A stratified random part of the cases, by whole patients.
 
     Args:
-        cases: training cases.
-        fraction: share of each class to keep, in (0, 1].
+        cases: training (or validation) cases.
+        fraction: share of each class to keep, in (0, 1]; or that of each class, 1 for those not named.
         seed: equal seeds give equal subsets.
+        config_id: what ``fraction`` is called in an error.
 
     Returns:
         Kept cases in their original order: for each class about ``fraction`` of its images, and at least one.
@@ -120,14 +123,17 @@ def labelled_subset(cases: Sequence[Case], fraction: float, seed: int) -> list[C
     Raises:
         ConfigError: ``fraction`` is not in (0, 1].
     """
-    if not 0 < fraction <= 1:
-        raise ConfigError("label_fractions", fraction, "not a share", "Use numbers above 0 and up to 1")
-    if fraction == 1:
+    shares = dict(fraction) if isinstance(fraction, Mapping) else dict.fromkeys({c.label for c in cases}, fraction)
+    for share in shares.values():
+        if not 0 < share <= 1:
+            raise ConfigError(config_id, share, "not a share", "Use numbers above 0 and up to 1")
+    if all(share == 1 for share in shares.values()):
         return list(cases)
     patients: defaultdict[str, Counter[int]] = defaultdict(Counter)
     for case in cases:
         patients[case.patient][case.label] += 1
-    quota = {label: max(1, round(fraction * n)) for label, n in Counter(case.label for case in cases).items()}
+    counts = Counter(case.label for case in cases)
+    quota = {label: max(1, round(shares.get(label, 1.0) * n)) for label, n in counts.items()}
     names = sorted(patients)
     order = [names[i] for i in _rng(seed, "labels").permutation(len(names))]
     kept: set[str] = set()
@@ -145,33 +151,34 @@ def labelled_subset(cases: Sequence[Case], fraction: float, seed: int) -> list[C
     return [case for case in cases if case.patient in kept]
 
 
-def synthetic_subset(cases: Sequence[Case], real: Sequence[Case], ratio: float, seed: int) -> list[Case]:
-    """Synthetic cases to go with real ones: ``ratio`` times as many, in the same proportions of classes.
+def synthetic_subset(
+    cases: Sequence[Case], wanted: Mapping[int, int], seed: int, setting: tuple[str, str | float] = ("fill", "balance")
+) -> list[Case]:
+    """Synthetic cases to go with real ones.
 
     Args:
         cases: all synthetic cases.
-        real: the real training cases of the run.
-        ratio: synthetic images per real one.
+        wanted: how many of each class.
         seed: equal seeds give equal subsets in every arm.
+        setting: config id and value that the numbers come from, for an error.
 
     Returns:
         Chosen cases, in the order of ``cases``.
 
     Raises:
-        ConfigError: ``ratio`` is not positive, or there are too few synthetic images of a class.
+        ConfigError: there are too few synthetic images of a class.
     """
-    if not ratio > 0:
-        raise ConfigError("synthetic_ratio", ratio, "not positive", "Use the number of synthetic images per real one")
     chosen: set[str] = set()
-    for label, count in sorted(Counter(case.label for case in real).items()):
+    for label, count in sorted(wanted.items()):
         pool = sorted(case.image for case in cases if case.label == label)
-        wanted = round(ratio * count)
-        if wanted > len(pool):
+        if count > len(pool):
+            name, value = setting
+            less = "a number" if isinstance(value, str) else f"up to {int(100 * value * len(pool) / count) / 100}"
             raise ConfigError(
-                "synthetic_ratio", ratio, f"asks for {wanted} synthetic images of class {label}, there are {len(pool)}",
-                f"Generate more, or use a ratio up to {int(100 * len(pool) / count) / 100}",
+                name, value, f"asks for {count} synthetic images of class {label}, there are {len(pool)}",
+                f"Generate more, or use {less}",
             )  # fmt: skip
-        chosen.update(pool[i] for i in _rng(seed, f"synthetic {label}").permutation(len(pool))[:wanted])
+        chosen.update(pool[i] for i in _rng(seed, f"synthetic {label}").permutation(len(pool))[:count])
     return [case for case in cases if case.image in chosen]
 
 

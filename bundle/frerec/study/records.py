@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import monai
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+import frerec
 from frerec.errors import InputError
-from frerec.study.cache import write_atomic
+from frerec.files import atomic_write
+from frerec.study.measures import Predictions
 
 FORMAT = 1
 
@@ -25,14 +30,20 @@ class Cell:
     Args:
         classifier: name of the classifier.
         label_fraction: share of the real training images in use.
-        synthetic_ratio: synthetic images per real one.
+        synthetic_ratio: synthetic images per real one; 0 where a rare class is filled up instead.
+        rare_class: class that was made rare; empty for none.
+        rare_fraction: share of its real training images in use.
     """
 
     classifier: str
     label_fraction: float
     synthetic_ratio: float
+    rare_class: str = ""
+    rare_fraction: float = 1.0
 
     def __str__(self) -> str:
+        if self.rare_class:
+            return f"{self.classifier}, {self.label_fraction:.0%} labels, {self.rare_fraction:.0%} of {self.rare_class}"
         return f"{self.classifier}, {self.label_fraction:.0%} labels, {self.synthetic_ratio:g} synthetic per real"
 
 
@@ -55,7 +66,9 @@ class Run:
     @property
     def file_name(self) -> str:
         """Name of the run's file: readable, and safe on every file system."""
-        words = [self.arm, self.cell.classifier, f"{self.cell.label_fraction:g}", f"seed{self.seed}", self.key[:12]]
+        cell = self.cell
+        rare = [f"{cell.rare_class}{cell.rare_fraction:g}"] if cell.rare_class else []
+        words = [self.arm, cell.classifier, f"{cell.label_fraction:g}", *rare, f"seed{self.seed}", self.key[:12]]
         return "-".join("".join(c if c.isalnum() or c in "._" else "_" for c in word) for word in words) + ".json"
 
 
@@ -79,10 +92,24 @@ class Record:
     test_set: str
     details: dict[str, Any]
 
+    @property
+    def predictions(self) -> Predictions:
+        """What the run says of the test set."""
+        details = self.details
+        return Predictions(self.probabilities, self.labels, details.get("positive"), details.get("thresholds", {}))
+
 
 def digest(content: Any) -> str:
     """SHA-256 of plain data, independent of the order of keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the numbers of a run."""
+    return {
+        "python": platform.python_version(), "torch": torch.__version__, "monai": monai.__version__,
+        "frerec": frerec.__version__,
+    }  # fmt: skip
 
 
 def write_record(folder: Path, record: Record) -> Path:
@@ -97,7 +124,8 @@ def write_record(folder: Path, record: Record) -> Path:
         "probabilities": record.probabilities.tolist(),
         **record.details,
     }
-    write_atomic(path, (json.dumps(content, indent=None) + "\n").encode())
+    with atomic_write(path, "w") as stream:
+        stream.write(json.dumps(content, indent=None) + "\n")
     return path
 
 

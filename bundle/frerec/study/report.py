@@ -10,19 +10,19 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem;color:#1b1f24;background:#fff}
-h1{font-size:1.5rem}h2{font-size:1.2rem;margin-top:2rem}
-.study-scroll{overflow-x:auto}
-table.study{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums;width:100%}
-.study th,.study td{border-bottom:1px solid #d0d7de;padding:.3rem .6rem;text-align:left;white-space:nowrap}
-.study td.help{box-shadow:inset 4px 0 #1a7f37}.study td.harm{box-shadow:inset 4px 0 #b3261e}
-.study small{color:#57606a;display:block}figure{margin:1rem 0}figure svg{max-width:100%;height:auto}
-@media print{body{max-width:none;padding:0}section.study-cell{break-inside:avoid}
-.study-scroll{overflow:visible}}
-"""
+from frerec.report.html import note, page, section, table
 
+#: Colour in the plot, and tone in the table, of each verdict.
 COLOURS = {"help": "#1a7f37", "harm": "#b3261e", "open": "#57606a"}
+TONES = {"help": "good", "harm": "bad", "open": ""}
+_MEASURES = {
+    "auc": "AUC",
+    "accuracy": "accuracy",
+    "average_precision": "average precision",
+    "balanced_accuracy": "balanced accuracy",
+    "sensitivity": "sensitivity at 90 % specificity",
+    "calibration_error": "calibration error",
+}
 
 
 def verdict(comparison: Mapping[str, Any]) -> str:
@@ -88,27 +88,40 @@ def _found(entry: Mapping[str, Any], reference: str, metric: str) -> dict[str, A
 
 def study_table(arms: Sequence[Mapping[str, Any]], references: Sequence[str]) -> str:
     """HTML table of one cell; arguments as in :func:`forest_plot`."""
-    head = ["arm", "AUC", "accuracy", *(f"AUC minus {reference}" for reference in references), "seeds", "images"]
-    lines = [f"<tr>{''.join(f'<th scope=col>{escape(word)}</th>' for word in head)}</tr>"]
+    head = ["arm", "AUC", *(f"AUC minus {reference}" for reference in references), "seeds", "real + synthetic images"]
+    rows, tones = [], []
     for entry in arms:
+        found = [_found(entry, reference, "auc") for reference in references]
         images = f"{entry['real_images']} + {entry['synthetic_images']}" if "real_images" in entry else ""
-        cells = [escape(entry["arm"]), *(_with_interval(entry[metric], "") for metric in ("auc", "accuracy"))]
-        row = "".join(f"<td>{cell}</td>" for cell in cells)
-        for found in (_found(entry, reference, "auc") for reference in references):
-            words = _with_interval(found, "+", found["p_holm"]) if found else ""
-            row += f'<td class="{verdict(found) if found else "none"}">{words}</td>'
-        lines.append(f"<tr>{row}<td>{len(entry['seeds'])}</td><td>{images}</td></tr>")
-    return f'<div class="study-scroll"><table class="study">{"".join(lines)}</table></div>'
+        compared = [_with_interval(f, "+", f["p_holm"]) if f else "" for f in found]
+        rows.append([entry["arm"], _with_interval(entry["auc"], ""), *compared, str(len(entry["seeds"])), images])
+        tones.append(["", *(TONES[verdict(f)] if f else "" for f in found), "", ""])
+    return table(head, rows, tones)
+
+
+def measures_table(arms: Sequence[Mapping[str, Any]]) -> str:
+    """HTML table of every measure of one cell, and of the shortcut probe."""
+    measures = [m for m in _MEASURES if all(m in entry for entry in arms)]
+    probes = sorted({name for entry in arms for name in entry.get("probe", {})})
+    rows = [
+        [
+            entry["arm"],
+            *(_with_interval(entry[m], "") for m in measures),
+            *(f"{entry['probe'][name]:.2f}" if "probe" in entry else "" for name in probes),
+        ]
+        for entry in arms
+    ]
+    return table(["arm", *(_MEASURES[m] for m in measures), *(f"probe: {name}" for name in probes)], rows)
 
 
 def _with_interval(found: Mapping[str, Any], sign: str, p: float | None = None) -> str:
     low, high = f"{found['low']:{sign}.3f}", f"{found['high']:{sign}.3f}"
-    tail = "" if p is None else f"; p {'&lt; .001' if p < 0.001 else f'{p:.3f}'}"
-    return f"{found['value']:{sign}.3f} <small>({low} to {high}{tail})</small>"
+    tail = "" if p is None else f"; p {'< .001' if p < 0.001 else f'{p:.3f}'}"
+    return f"{found['value']:{sign}.3f} ({low} to {high}{tail})"
 
 
 def study_section(summary: Mapping[str, Any]) -> str:
-    """The whole study as HTML for a report: no scripts, no outside references; needs :data:`STYLE`.
+    """The whole study as HTML for a report: no scripts, no outside references; for :func:`frerec.report.html.page`.
 
     Args:
         summary: from :func:`frerec.study.results.summarise`, or read from metrics.json.
@@ -118,31 +131,34 @@ def study_section(summary: Mapping[str, Any]) -> str:
     schedule = summary["settings"]["schedule"]
     size = " x ".join(str(n) for n in summary["settings"]["image_size"])
     parts = [
-        "<h2>Downstream study</h2>",
-        f"<p>{runs['finished']} of {planned} runs finished. Test set: {summary['test_images']} real images of "
-        f"{summary['test_units']} patients (or single images where patients are not known), classes "
-        f"{escape(', '.join(summary['classes']))}, size {size}. Every run: {schedule['max_steps']} optimiser steps of "
-        f"{schedule['batch_size']} images in every arm, whatever the number of training images; weights selected on "
-        "validation AUC only. Values are means over seeds. Intervals (95 %) take test cases and seeds as samples, "
-        f"paired between arms ({summary['draws']} resamples); p values are Holm-corrected.</p>",
+        note(
+            f"{runs['finished']} of {planned} runs finished. Test set: {summary['test_images']} real images of "
+            f"{summary['test_units']} patients (or single images where patients are not known), classes "
+            f"{', '.join(summary['classes'])}, size {size}. Every run: {schedule['max_steps']} optimiser steps of "
+            f"{schedule['batch_size']} images in every arm, whatever the number of training images; weights selected "
+            "on validation AUC only. Values are means over seeds. Intervals (95 %) take test cases and seeds as "
+            f"samples, paired between arms ({summary['draws']} resamples); p values are Holm-corrected."
+        )
     ]
     if runs["finished"] < planned:
-        parts.append("<p><strong>The study is not complete: the figures will change.</strong></p>")
-    sections = [(_title(cell), cell["arms"]) for cell in summary["cells"]]
+        parts.append('<p class="warning">The study is not complete: the figures will change.</p>')
+    body = [section("Downstream study", *parts)]
+    cells = [(_title(cell), cell["arms"]) for cell in summary["cells"]]
     if summary["average"]:
-        sections.insert(0, ("Average over all settings below", summary["average"]))
-    for title, arms in sections:
+        cells.insert(0, ("Average over all settings below", summary["average"]))
+    for title, arms in cells:
         found = [(e["arm"], c) for e in arms for c in e["comparisons"] if c["metric"] == "auc"]
         words = "".join(f"<li>{escape(sentence(arm, c))}</li>" for arm, c in found)
-        parts.append(
-            f'<section class="study-cell"><h2>{escape(title)}</h2>{study_table(arms, references)}'
-            f"<figure>{forest_plot(arms, references)}</figure><details><summary>In words</summary><ul>{words}</ul>"
-            "</details></section>"
-        )
-    return "\n".join(parts)
+        more = f"<details><summary>All measures</summary>{measures_table(arms)}</details>"
+        told = f"<details><summary>In words</summary><ul>{words}</ul></details>" if words else None
+        body.append(section(title, study_table(arms, references), forest_plot(arms, references), more, told))
+    return "\n".join(body)
 
 
 def _title(cell: Mapping[str, Any]) -> str:
+    if cell.get("rare_class"):
+        kept = f"{cell['rare_fraction']:.0%} of the real training images of {cell['rare_class']}"
+        return f"{cell['classifier']}, {kept}, {cell['label_fraction']:.0%} of the others"
     return (
         f"{cell['classifier']}, {cell['label_fraction']:.0%} of the real training images, "
         f"{cell['synthetic_ratio']:g} synthetic per real"
@@ -151,9 +167,5 @@ def _title(cell: Mapping[str, Any]) -> str:
 
 def study_page(summary: Mapping[str, Any]) -> str:
     """A self-contained HTML page of the study; argument as in :func:`study_section`."""
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><title>FreRec: downstream study</title>'
-        f"<style>{STYLE}</style></head><body><h1>FreRec: does augmentation help this classifier?</h1>"
-        f"{study_section(summary)}</body></html>\n"
-    )
+    head = "<header><h1>FreRec: does augmentation help this classifier?</h1></header>"
+    return page("FreRec: downstream study", [head, study_section(summary)])

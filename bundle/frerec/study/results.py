@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,17 @@ from typing import Any
 import numpy as np
 
 from frerec.errors import FreRecError, InputError
-from frerec.study.cache import write_atomic
+from frerec.report.statistics import bootstrap_weights
+from frerec.study.measures import METRICS, OF_ONE_CLASS
 from frerec.study.records import Cell, Record, by_cell, read_record
-from frerec.study.statistics import METRICS, Estimate, Replicates, average, holm, replicate, resample_cases
+from frerec.study.statistics import Estimate, Replicates, average, holm, replicate
 
 # metric -> arm -> its bootstrap
 Measured = dict[str, dict[str, Replicates]]
 
 COLUMNS = (
-    "classifier", "label_fraction", "synthetic_ratio", "arm", "metric", "reference", "value", "low", "high", "p",
-    "p_holm", "seeds", "test_images", "test_units", "real_images", "synthetic_images",
+    "classifier", "label_fraction", "synthetic_ratio", "rare_class", "rare_fraction", "arm", "metric", "reference",
+    "value", "low", "high", "p", "p_holm", "seeds", "test_images", "test_units", "real_images", "synthetic_images",
 )  # fmt: skip
 
 
@@ -56,6 +56,9 @@ def summarise(
         for entry in described:
             details = next(iter(arms[entry["arm"]].values())).details
             entry["real_images"], entry["synthetic_images"] = details["n_real"], details["n_synthetic"]
+            probes = [record.details["probe"] for record in arms[entry["arm"]].values() if "probe" in record.details]
+            if probes:
+                entry["probe"] = {name: float(np.mean([probe[name] for probe in probes])) for name in probes[0]}
         cells.append({**_plain(cell), "arms": described})
     _correct([entry for cell in cells for entry in cell["arms"]])
     first = records[0]
@@ -107,17 +110,18 @@ def pool_studies(
 def _case_weights(record: Record, draws: int) -> np.ndarray[Any, Any]:
     # Seeded by the test set: whoever resamples it draws the same cases.
     rng = np.random.default_rng(int(record.test_set[:16], 16))
-    return resample_cases(record.labels, record.units, draws, rng)
+    return bootstrap_weights(record.units, draws, rng, record.labels)
 
 
 def _measure(arms: Mapping[str, Mapping[int, Record]], weights: np.ndarray[Any, Any]) -> Measured:
-    measured: Measured = {metric: {} for metric in METRICS}
+    first = next(iter(next(iter(arms.values())).values()))
+    known = [metric for metric in METRICS if metric not in OF_ONE_CLASS or first.details.get("thresholds")]
+    measured: Measured = {metric: {} for metric in known}
+    n_units = len(set(first.units.tolist()))
     for arm, seeds in arms.items():
-        first = next(iter(seeds.values()))
-        predictions = {seed: record.probabilities for seed, record in seeds.items()}
-        for metric in METRICS:
-            n_units = len(set(first.units.tolist()))
-            measured[metric][arm] = replicate(predictions, first.labels, weights, n_units, metric)
+        predictions = {seed: record.predictions for seed, record in seeds.items()}
+        for metric in known:
+            measured[metric][arm] = replicate(predictions, weights, n_units, metric)
     return measured
 
 
@@ -126,7 +130,9 @@ def _averaged(measured: Sequence[Measured], references: Sequence[str]) -> list[d
     if not shared:
         raise FreRecError("no arm is in all cells of the studies. Run at least one arm everywhere.")
     together = {
-        metric: {arm: average([cell[metric][arm] for cell in measured]) for arm in shared} for metric in METRICS
+        metric: {arm: average([cell[metric][arm] for cell in measured]) for arm in shared}
+        for metric in METRICS
+        if all(metric in cell for cell in measured)
     }
     described = _describe(together, references)
     _correct(described)
@@ -137,7 +143,7 @@ def _describe(measured: Measured, references: Sequence[str]) -> list[dict[str, A
     described = []
     for arm, auc in measured["auc"].items():
         entry: dict[str, Any] = {"arm": arm, "seeds": list(auc.seeds), "comparisons": []}
-        for metric in METRICS:
+        for metric in measured:
             entry[metric] = _interval(measured[metric][arm].estimate((0, 1)))
             entry[metric]["per_seed"] = [float(value) for value in measured[metric][arm].per_seed]
             # A reference arm is compared with those named before it, so that no question is asked twice.
@@ -168,26 +174,16 @@ def _correct(entries: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _plain(cell: Cell) -> dict[str, Any]:
-    return {
-        "classifier": cell.classifier, "label_fraction": cell.label_fraction, "synthetic_ratio": cell.synthetic_ratio
-    }  # fmt: skip
+    return asdict(cell)
 
 
-def write_csv(path: Path, summary: Mapping[str, Any]) -> None:
-    """Write results.csv: one row for each arm's value and for each comparison; ``reference`` is empty for values."""
-    stream = io.StringIO(newline="")
-    table = csv.DictWriter(stream, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
-    table.writeheader()
+def rows(summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Rows of results.csv: one for each arm's value and for each comparison; ``reference`` is empty for values."""
     pooled = [{"classifier": "average", "arms": summary["average"]}] if summary["average"] else []
     for cell in (*summary["cells"], *pooled):
         for entry in cell["arms"]:
             shared = {**cell, **entry, "test_images": summary["test_images"], "test_units": summary["test_units"]}
-            for metric in METRICS:
-                table.writerow(_rounded({**shared, "metric": metric, **entry[metric], "seeds": len(entry["seeds"])}))
+            for metric in (m for m in METRICS if m in entry):
+                yield {**shared, "metric": metric, **entry[metric], "seeds": len(entry["seeds"])}
             for comparison in entry["comparisons"]:
-                table.writerow(_rounded({**shared, **comparison}))
-    write_atomic(path, stream.getvalue().encode())
-
-
-def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()}
+                yield {**shared, **comparison}

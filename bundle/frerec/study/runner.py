@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
-import platform
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import monai
 import numpy as np
 import torch
 
-import frerec
 from frerec.errors import ConfigError
+from frerec.files import atomic_write
+from frerec.report.tables import write_csv, write_json
 from frerec.study.arms import Arm, NeedsReferences, select_arms
 from frerec.study.baselines import References
-from frerec.study.cache import ImageCache, Transform, fingerprint, write_atomic
+from frerec.study.cache import ImageCache, Transform, fingerprint
 from frerec.study.classifiers import CLASSIFIERS, build_classifier, check_classifier
-from frerec.study.cohort import Case, labelled_subset, read_cohort, replaced_folder, synthetic_subset
-from frerec.study.records import Cell, Record, Run, digest, read_records, write_record
+from frerec.study.cohort import Case, read_cohort, replaced_folder
+from frerec.study.measures import choose_thresholds
+from frerec.study.probe import cases_to_show, shortcut_probe
+from frerec.study.records import Cell, Record, Run, digest, read_records, versions, write_record
+from frerec.study.regime import RareClass, label_parts
 from frerec.study.report import study_page
-from frerec.study.results import summarise, write_csv
+from frerec.study.results import COLUMNS, rows, summarise
 from frerec.study.training import Part, Schedule, Trained, train_classifier
 
 logger = logging.getLogger("frerec.study")
@@ -61,6 +63,7 @@ class DownstreamStudy:
         shard_index: number of this process, from 0.
         shard_count: number of processes that share the work.
         draws: bootstrap resamples.
+        rare: one class made rare and filled up with synthetic images, instead of ``synthetic_ratio``.
 
     Raises:
         ConfigError, InputError: a setting or file that cannot be used, before anything is trained.
@@ -88,6 +91,7 @@ class DownstreamStudy:
         shard_index: int = 0,
         shard_count: int = 1,
         draws: int = 2000,
+        rare: RareClass | None = None,
     ) -> None:
         if not 0 <= shard_index < shard_count:
             raise ConfigError("shard_index", shard_index, "no such shard", f"Use 0 to {shard_count - 1}")
@@ -100,15 +104,7 @@ class DownstreamStudy:
         self.output_dir, self.channels = Path(output_dir), channels
         self.schedule, self.device, self.overwrite = schedule or Schedule(), torch.device(device), overwrite
         self.shard_index, self.shard_count = shard_index, shard_count
-        self.draws, self.reference_arms = draws, tuple(reference_arms)
-        if isinstance(synthetic_ratio, int | float):
-            synthetic_ratio = [synthetic_ratio] * len(label_fractions)
-        ratios = [float(ratio) for ratio in synthetic_ratio]
-        if len(ratios) != len(label_fractions):
-            raise ConfigError(
-                "synthetic_ratio", ratios, f"not as many as the {len(label_fractions)} label_fractions",
-                "Give one number for all, or one for each fraction",
-            )  # fmt: skip
+        self.draws, self.reference_arms, self.rare = draws, tuple(reference_arms), rare or RareClass()
         uses_synthetic = any(arm.uses_synthetic for arm in self.arms.values())
         self.cohort = read_cohort(cases, synthetic_cases if uses_synthetic else None)
         self.cache = ImageCache(self.output_dir / "cache", load, channels, self.size)
@@ -119,10 +115,10 @@ class DownstreamStudy:
         patients = sorted({case.patient for case in self.cohort.test})
         self._units = np.array([patients.index(case.patient) for case in self.cohort.test])
         # Seeds outermost and arms innermost: whenever the study is stopped, the arms have about the same seeds.
-        parts = list(zip(map(float, label_fractions), ratios, strict=True))
+        parts = label_parts(label_fractions, synthetic_ratio)
+        cells = [cell for classifier in classifiers for cell in self.rare.cells(classifier, parts)]
         self.plan = [
-            self._planned(arm, Cell(classifier, *part), int(seed))
-            for seed, part, classifier, arm in itertools.product(seeds, parts, classifiers, self.arms)
+            self._planned(arm, cell, int(seed)) for seed, cell, arm in itertools.product(seeds, cells, self.arms)
         ]
         for run in self.plan:  # what cannot be drawn is said before anything is trained
             self._training_cases(run)
@@ -168,17 +164,16 @@ class DownstreamStudy:
         settings = {
             "data": self._data_keys[arm],
             "schedule": {**asdict(self.schedule), "learning_rate": self._learning_rate(cell.classifier)},
-            # The ratio does not matter to an arm without synthetic images, and its runs serve every ratio.
-            "cell": [cell.classifier, cell.label_fraction, cell.synthetic_ratio if self.synthetic[arm] else None],
+            # What does not matter to an arm is no part of this, and its runs serve every value.
+            "cell": [cell.classifier, *self.rare.key(self.arms[arm], cell)],
+            "balanced": self.arms[arm].balanced,
             "seed": seed,
-            "version": 1,
+            "version": 2,
         }
         return Run(arm, cell, seed, digest(settings))
 
     def _training_cases(self, run: Run) -> tuple[list[Case], list[Case]]:
-        real = labelled_subset(self.cohort.train, run.cell.label_fraction, run.seed)
-        made = self.synthetic[run.arm]
-        return real, synthetic_subset(made, real, run.cell.synthetic_ratio, run.seed) if made else []
+        return self.rare.training_cases(self.cohort, self.synthetic[run.arm], self.arms[run.arm], run.cell, run.seed)
 
     def _part(self, cases: Sequence[Case], transform: Transform | None, what: str) -> Part:
         last = [time.monotonic()]
@@ -200,18 +195,34 @@ class DownstreamStudy:
         if made:
             extra = self._part(made, arm.synthetic, f"{arm.name}, synthetic images")
             train = Part(torch.cat([train.images, extra.images]), torch.cat([train.labels, extra.labels]))
+        validation = self.rare.validation_cases(self.cohort, run.cell, run.seed)
         val, test = (
-            self._part(cases, arm.real, f"{arm.name}, real images") for cases in (self.cohort.val, self.cohort.test)
+            self._part(cases, arm.real, f"{arm.name}, real images") for cases in (validation, self.cohort.test)
         )
         network = build_classifier(
             run.cell.classifier, len(self.size), self.channels, len(self.cohort.classes), self.size, run.seed
         )
         trained = train_classifier(
             network, train, val, test, self.schedule, self._learning_rate(run.cell.classifier), run.seed, self.device,
-            arm.augment,
+            arm.augment, arm.balanced,
         )  # fmt: skip
         details = self._details(trained, len(real), len(made), time.monotonic() - began)
+        positive = self.rare.positive(self.cohort)
+        if positive is not None:
+            details["positive"] = positive
+            details["thresholds"] = choose_thresholds(trained.val, val.labels.numpy(), positive)
+            if made:
+                details["probe"] = self._probe(run, trained, train, test, made, positive)
         return Record(run, test.labels.numpy(), self._units, trained.test, self.test_set, details)
+
+    def _probe(
+        self, run: Run, trained: Trained, train: Part, test: Part, made: list[Case], positive: int
+    ) -> dict[str, float]:
+        arm, labels = self.arms[run.arm], train.labels[: len(train.labels) - len(made)]
+        chosen = cases_to_show([case for case in self.synthetic[run.arm] if case.label == positive], made)
+        shown = self._part(chosen, arm.synthetic, f"{arm.name}, synthetic images")
+        real = train.images[: len(labels)][labels == positive]
+        return shortcut_probe(trained.predict, test.images, test.labels, real, shown.images, positive)
 
     def _details(self, trained: Trained, n_real: int, n_synthetic: int, seconds: float) -> dict[str, Any]:
         return {
@@ -227,11 +238,8 @@ class DownstreamStudy:
             "channels": self.channels,
             "device": self.device.type,
             "threads": torch.get_num_threads(),
-            "versions": {
-                "python": platform.python_version(), "torch": torch.__version__, "monai": monai.__version__,
-                "frerec": frerec.__version__,
-            },
-        }  # fmt: skip
+            "versions": versions(),
+        }
 
     def run(self) -> dict[str, Any]:
         """Do what is left of this shard's runs, then summarise whatever is finished by any shard.
@@ -253,7 +261,7 @@ class DownstreamStudy:
             logger.info(
                 "run %d of %d: %s, %s, seed %d: validation AUC %.3f at step %d, %.0f s; about %s left",
                 i + 1, len(todo), run.arm, run.cell, run.seed, record.details["val_auc"], record.details["best_step"],
-                record.details["seconds"], _clock(float(left)),
+                record.details["seconds"], timedelta(minutes=round(float(left) / 60)),
             )  # fmt: skip
         return self.summarise()
 
@@ -269,9 +277,10 @@ class DownstreamStudy:
             return {}
         summary = summarise(list(records.values()), self.reference_arms, self.draws)
         summary["runs"]["planned"] = len(self.plan)
-        write_csv(self.output_dir / "results.csv", summary)
-        write_atomic(self.output_dir / "metrics.json", (json.dumps(summary, indent=1) + "\n").encode())
-        write_atomic(self.output_dir / "report.html", study_page(summary).encode())
+        write_csv(self.output_dir / "results.csv", COLUMNS, rows(summary))
+        write_json(self.output_dir / "metrics.json", summary)
+        with atomic_write(self.output_dir / "report.html", "w") as stream:
+            stream.write(study_page(summary))
         return summary
 
 
@@ -288,8 +297,3 @@ def run_study(study: Callable[[], DownstreamStudy]) -> dict[str, Any]:
         ConfigError, InputError: a setting or file that cannot be used.
     """
     return study().run()
-
-
-def _clock(seconds: float) -> str:
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -12,7 +12,7 @@ F. E. Satterthwaite, Biometrics 2 (1946); S. Holm, Scand. J. Stat. 6 (1979).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,88 +20,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from frerec.errors import FreRecError
+from frerec.study.measures import METRICS, Predictions
 
 Array = NDArray[np.float64]
-
-# Bootstrap weights are (draws, cases) float64; more than this many numbers at a time would cost too much memory.
-_CHUNK = 4_000_000
-
-
-def weighted_auc(scores: Array, positive: NDArray[np.bool_], weights: Array) -> Array:
-    """Area under the ROC curve for many weightings of the same cases.
-
-    Args:
-        scores: (N,) larger for the positive class; ties count one half.
-        positive: (N,) true for cases of the positive class.
-        weights: (B, N) not negative, how often each case counts.
-
-    Returns:
-        (B,) areas; NaN where a weighting leaves a class empty.
-    """
-    order = np.argsort(scores, kind="stable")
-    starts = np.flatnonzero(np.diff(scores[order], prepend=np.nan) != 0)
-    result = np.empty(len(weights))
-    step = max(1, _CHUNK // max(1, len(scores)))
-    for begin in range(0, len(weights), step):
-        w = weights[begin : begin + step, order]
-        is_positive = positive[order]
-        up = np.add.reduceat(w * is_positive, starts, axis=1)
-        down = np.add.reduceat(w * ~is_positive, starts, axis=1)
-        below = np.cumsum(down, axis=1) - down / 2
-        pairs = up.sum(1) * down.sum(1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            result[begin : begin + step] = np.where(pairs > 0, (up * below).sum(1) / pairs, np.nan)
-    return result
-
-
-def macro_auc(probabilities: Array, labels: NDArray[np.int64], weights: Array | None = None) -> Array:
-    """AUC of two classes, or the unweighted mean of the one-versus-rest AUCs of more.
-
-    Args:
-        probabilities: (N, C), a row per case.
-        labels: (N,) class numbers from 0 to C - 1.
-        weights: (B, N) as in :func:`weighted_auc`; None for one weighting that counts every case once.
-
-    Returns:
-        (B,) areas.
-    """
-    weights = np.ones((1, len(labels))) if weights is None else weights
-    classes = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
-    return np.mean([weighted_auc(probabilities[:, c], labels == c, weights) for c in classes], axis=0)
-
-
-def accuracy(probabilities: Array, labels: NDArray[np.int64], weights: Array | None = None) -> Array:
-    """Share of cases whose most probable class is the true one; arguments and result as in :func:`macro_auc`."""
-    weights = np.ones((1, len(labels))) if weights is None else weights
-    return weights @ (probabilities.argmax(1) == labels) / weights.sum(1)
-
-
-METRICS: dict[str, Callable[..., Array]] = {"auc": macro_auc, "accuracy": accuracy}
-
-
-def resample_cases(
-    labels: NDArray[np.int64], clusters: Sequence[int] | NDArray[np.int64], draws: int, rng: np.random.Generator
-) -> Array:
-    """Bootstrap weights over test cases: whole patients are drawn, within groups of equal labels.
-
-    Args:
-        labels: (N,) class numbers.
-        clusters: (N,) equal numbers mark images of one patient; all different where patients are not known.
-        draws: number of resamples.
-        rng: source of chance.
-
-    Returns:
-        (draws, N) how often each case was drawn. Patients are drawn within the group of patients that have the same
-        set of labels, so no resample loses a class.
-    """
-    _, member = np.unique(np.asarray(clusters), return_inverse=True)
-    n_clusters = int(member.max()) + 1
-    label_sets = [frozenset(labels[member == k].tolist()) for k in range(n_clusters)]
-    counts = np.zeros((draws, n_clusters))
-    for label_set in sorted(set(label_sets), key=sorted):
-        stratum = np.array([k for k in range(n_clusters) if label_sets[k] == label_set])
-        counts[:, stratum] = rng.multinomial(len(stratum), np.full(len(stratum), 1 / len(stratum)), size=draws)
-    return counts[:, member]
 
 
 def resample_seeds(n_seeds: int, draws: int, rng: np.random.Generator) -> Array:
@@ -209,24 +130,24 @@ def average(parts: Sequence[Replicates]) -> Replicates:
 
 
 def replicate(
-    probabilities: Mapping[int, Array],
-    labels: NDArray[np.int64],
-    case_weights: Array,
+    predictions: Mapping[int, Predictions],
+    case_weights: NDArray[np.floating],
     n_units: int,
     metric: str = "auc",
 ) -> Replicates:
     """Bootstrap one arm.
 
     Args:
-        probabilities: (N, C) predictions by seed.
-        labels: (N,) class numbers.
-        case_weights: (B, N) from :func:`resample_cases`, the same for all arms to be compared.
+        predictions: by seed.
+        case_weights: (B, N) from :func:`frerec.report.statistics.bootstrap_weights`, the same for all arms to be
+            compared.
         n_units: number of independent test units.
-        metric: a key of :data:`METRICS`.
+        metric: a key of :data:`frerec.study.measures.METRICS`.
     """
-    measure, seeds = METRICS[metric], tuple(sorted(probabilities))
-    per_seed = np.array([measure(probabilities[seed], labels)[0] for seed in seeds])
-    draws = np.stack([measure(probabilities[seed], labels, case_weights) for seed in seeds], axis=1)
+    measure, seeds = METRICS[metric], tuple(sorted(predictions))
+    once = np.ones((1, case_weights.shape[1]))
+    per_seed = np.array([measure(predictions[seed], once)[0] for seed in seeds])
+    draws = np.stack([measure(predictions[seed], case_weights) for seed in seeds], axis=1)
     return Replicates(seeds, per_seed, draws, n_units)
 
 

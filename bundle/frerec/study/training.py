@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from frerec.errors import ConfigError
-from frerec.study.statistics import macro_auc
+from frerec.rhm.precision import network_dtype
+from frerec.study.measures import macro_auc
 
 Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 
@@ -30,7 +31,8 @@ class Schedule:
         weight_decay: AdamW's.
         warmup: share of the steps that the warm-up takes.
         validations: how often the validation set is looked at, at equal distances.
-        amp: bfloat16 autocast.
+        amp: compute in bfloat16 where the processor can; on one core with AVX512-BF16 a step of the small ResNet took
+            29 ms instead of 40, one of DenseNet121 0.83 s instead of 1.64.
 
     Raises:
         ConfigError: a value out of range.
@@ -42,7 +44,7 @@ class Schedule:
     weight_decay: float = 0.05
     warmup: float = 0.1
     validations: int = 10
-    amp: bool = False
+    amp: bool = True
 
     def __post_init__(self) -> None:
         for name, least in (("max_steps", 1), ("batch_size", 2), ("validations", 1)):
@@ -75,6 +77,7 @@ class Trained:
         history: ``(step, training loss since the last entry, validation AUC)`` of each validation.
         val: (N, C) probabilities of the validation cases.
         test: (N, C) probabilities of the test cases.
+        predict: probabilities (N, C) of any images (N, C, *spatial), by the selected weights.
     """
 
     best_step: int = 0
@@ -82,6 +85,7 @@ class Trained:
     history: list[tuple[int, float, float]] = field(default_factory=list)
     val: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
     test: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+    predict: Callable[[torch.Tensor], NDArray[np.float64]] = lambda images: np.empty((len(images), 0))
 
 
 def train_classifier(
@@ -94,6 +98,7 @@ def train_classifier(
     seed: int,
     device: torch.device | str = "cpu",
     augment: Augment | None = None,
+    balanced: bool = False,
 ) -> Trained:
     """Train, select on validation AUC alone, and predict.
 
@@ -107,12 +112,14 @@ def train_classifier(
         seed: of the order of batches, augmentation and dropout.
         device: where to train.
         augment: changes a training batch of values in [0, 1]; gets a CPU generator of its own.
+        balanced: draw images of every class equally often, instead of every image.
 
     Returns:
         Predictions and the record of training. The same arguments give the same result on the same machine and
         number of threads.
     """
     device = torch.device(device)
+    mixed = network_dtype(device, schedule.amp) == torch.bfloat16
     network = network.to(device)
     if train.images.ndim == 4:
         # Half again as fast on CPUs, and faster with tensor cores.
@@ -129,16 +136,28 @@ def train_classifier(
         lambda k: (k + 1) / warm if k < warm else 0.5 + 0.5 * float(np.cos(np.pi * (k - warm) / max(1, steps - warm))),
     )
     checks = {round(steps * (i + 1) / schedule.validations) for i in range(schedule.validations)}
-    batches, chances = _batches(len(train.labels), schedule.batch_size, seed), torch.Generator().manual_seed(seed)
+    drawn = _balanced(train.labels, seed) if balanced else torch.arange(len(train.labels))
+    batches, chances = _batches(len(drawn), schedule.batch_size, seed), torch.Generator().manual_seed(seed)
     result, selected, losses = Trained(), copy.deepcopy(network.state_dict()), list[torch.Tensor]()
+
+    @torch.inference_mode()
+    def predict(images: torch.Tensor) -> NDArray[np.float64]:
+        network.eval()
+        found = []
+        for part in images.split(2 * schedule.batch_size):
+            with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+                logits = network((part.to(device).float() - mean) / std)
+            found.append(torch.softmax(logits.double(), 1).cpu())
+        return torch.cat(found).numpy()
+
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         for step in range(1, steps + 1):
-            chosen = next(batches)
+            chosen = drawn[next(batches)]
             images = train.images[chosen].to(device).float()
             images = augment(images, chances) if augment else images
             network.train()
-            with torch.autocast(device.type, torch.bfloat16, enabled=schedule.amp):
+            with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
                 logits = network((images - mean) / std)
             loss = torch.nn.functional.cross_entropy(logits.float(), train.labels[chosen].to(device))
             optimiser.zero_grad()
@@ -147,7 +166,7 @@ def train_classifier(
             scheduler.step()
             losses.append(loss.detach())
             if step in checks:
-                predicted = _predict(network, val, mean, std, schedule, device)
+                predicted = predict(val.images)
                 auc = float(macro_auc(predicted, val.labels.numpy())[0])
                 result.history.append((step, float(torch.stack(losses).mean()), auc))
                 losses.clear()
@@ -155,8 +174,21 @@ def train_classifier(
                     result.best_step, result.val_auc, result.val = step, auc, predicted
                     selected = copy.deepcopy(network.state_dict())
     network.load_state_dict(selected)
-    result.test = _predict(network, test, mean, std, schedule, device)
+    result.predict = predict
+    result.test = predict(test.images)
     return result
+
+
+def _balanced(labels: torch.Tensor, seed: int) -> torch.Tensor:
+    """Case numbers with those of the smaller classes repeated until all classes are of one size."""
+    generator = torch.Generator().manual_seed(seed)
+    members = [(labels == label).nonzero()[:, 0] for label in labels.unique()]
+    size = max(len(member) for member in members)
+    rounds = [
+        torch.cat([member[torch.randperm(len(member), generator=generator)] for _ in range(-(-size // len(member)))])
+        for member in members
+    ]
+    return torch.cat([member[:size] for member in rounds])
 
 
 def _batches(n: int, batch_size: int, seed: int) -> Iterator[torch.Tensor]:
@@ -167,21 +199,3 @@ def _batches(n: int, batch_size: int, seed: int) -> Iterator[torch.Tensor]:
             waiting = torch.cat([waiting, torch.randperm(n, generator=generator)])
         yield waiting[:batch_size]
         waiting = waiting[batch_size:]
-
-
-@torch.inference_mode()
-def _predict(
-    network: torch.nn.Module,
-    part: Part,
-    mean: torch.Tensor,
-    std: torch.Tensor,
-    schedule: Schedule,
-    device: torch.device,
-) -> NDArray[np.float64]:
-    network.eval()
-    found = []
-    for images in part.images.split(2 * schedule.batch_size):
-        with torch.autocast(device.type, torch.bfloat16, enabled=schedule.amp):
-            logits = network((images.to(device).float() - mean) / std)
-        found.append(torch.softmax(logits.double(), 1).cpu())
-    return torch.cat(found).numpy()

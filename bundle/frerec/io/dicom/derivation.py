@@ -172,12 +172,6 @@ def derivation_item(provenance: Provenance) -> Dataset:
 
     The context group of derivation codes (CID 7203) may be extended: no code in it fits a change of high
     frequencies, so the general (110001, DCM, "Image Processing") is followed by a local code that is exact.
-
-    Args:
-        provenance: what was done.
-
-    Returns:
-        A data set with the two attributes.
     """
     item = Dataset()
     item.DerivationDescription = provenance.sentence()[:_SHORT_TEXT]

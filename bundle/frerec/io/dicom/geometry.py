@@ -44,12 +44,7 @@ class Plane:
 
 
 def plane_of(dataset: Dataset, frame: int = 0) -> Plane | None:
-    """The plane of an image or of a frame, or None where it states none that is usable.
-
-    Args:
-        dataset: header.
-        frame: index from 0.
-    """
+    """The plane of an image or of a frame, or None where it states none that is usable."""
     group = functional_group(dataset, "PlanePositionSequence", frame) or dataset
     position = _numbers(group, "ImagePositionPatient", 3)
     group = functional_group(dataset, "PlaneOrientationSequence", frame) or dataset
@@ -67,10 +62,6 @@ def pixel_spacing(dataset: Dataset, frame: int = 0) -> tuple[float, float] | Non
     """Millimetres between rows and between columns, or None where the object states neither.
 
     Projection images state the spacing at the detector where that in the patient is unknown.
-
-    Args:
-        dataset: header.
-        frame: index from 0.
     """
     group = functional_group(dataset, "PixelMeasuresSequence", frame) or dataset
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):

@@ -60,10 +60,6 @@ class DicomPixels:
 def check_attributes(path: Path, dataset: Dataset) -> str:
     """Refuse an object whose attributes describe no image that is read here.
 
-    Args:
-        path: named in errors.
-        dataset: header and pixel data.
-
     Returns:
         The keyword of its pixel data element.
 
@@ -125,10 +121,6 @@ def _whole(path: Path, dataset: Dataset, keyword: str, otherwise: int = 0) -> in
 
 def decode_pixels(path: Path, dataset: Dataset) -> DicomPixels:
     """Decode all frames of an object.
-
-    Args:
-        path: named in errors.
-        dataset: as read by ``dicom_files.read_dataset``.
 
     Raises:
         InputError: see ``check_attributes`` and ``dicom_decoders.decode``.
@@ -201,10 +193,6 @@ def _high_bit(path: Path, dataset: Dataset, stored: npt.NDArray[Any], bits: int)
 
 def padding_range(dataset: Dataset, pixels: DicomPixels) -> tuple[int, int] | None:
     """The stored values that mean "no pixel here" (PS3.3 C.7.5.1.1.2); gray images only.
-
-    Args:
-        dataset: header.
-        pixels: decoded values, for their type.
 
     Returns:
         A closed interval, or None.

@@ -57,10 +57,6 @@ def read_dicom(file: InputFile, channels: int | None = None) -> Reading:
     Other frames (cine loops, screen captures, several time points or orientations in one object) come in the file's
     order, and the last axis of the source is ``frame``.
 
-    Args:
-        file: the file.
-        channels: wanted number of channels, or None; see ``reading.as_channels``.
-
     Raises:
         InputError: whatever makes the file unusable.
     """
@@ -202,7 +198,7 @@ def _join(
         padding=first.padding,
         value_rule=first.rules[0].kind,
         inverted=first.rules[0].mirror is not None,
-        step=abs(first.rules[0].slope) if first.rules[0].kind in ("identity", "rescale") else 0.0,
+        step=_step(first),
         warnings=tuple(warnings),
     )
     return Reading(array, stack.affine, source)
@@ -225,6 +221,13 @@ def _offer_ranges(ranges: Ranges, frames: DicomFrames) -> tuple[float, float] | 
     else:
         ranges.offer_window(window(frames.dataset, rule), limits)
     return limits
+
+
+def _step(frames: DicomFrames) -> float:
+    """Distance of neighbouring physical values; 0 where they are not rounded, or a table gives them."""
+    rule = frames.rules[0]
+    rounded = frames.pixels.stored.dtype.kind in "iu" and rule.kind in ("identity", "rescale")
+    return abs(rule.slope) if rounded else 0.0
 
 
 def _limits(rule: ValueRule, pixels: DicomPixels, colour: bool) -> tuple[float, float] | None:

@@ -90,29 +90,17 @@ def derived_image_type(dataset: Dataset) -> list[str]:
 
 
 def lists_evidence(dataset: Dataset) -> bool:
-    """Whether an object with source images in its functional groups lists them by study and series as well.
-
-    Args:
-        dataset: header with its SOP class.
-    """
+    """Whether an object with source images in its functional groups lists them by study and series as well."""
     return _kind(dataset) in _LISTS_EVIDENCE
 
 
 def lists_instances(dataset: Dataset) -> bool:
-    """Whether an object lists the instances it refers to by series, in the Common Instance Reference module.
-
-    Args:
-        dataset: header with its SOP class.
-    """
+    """Whether an object lists the instances it refers to by series, in the Common Instance Reference module."""
     return "SharedFunctionalGroupsSequence" in dataset or _kind(dataset) in _LISTS_INSTANCES
 
 
 def names_source(dataset: Dataset) -> bool:
-    """Whether an object names its source at the top level whether or not it has functional groups.
-
-    Args:
-        dataset: header with its SOP class.
-    """
+    """Whether an object names its source at the top level whether or not it has functional groups."""
     return _kind(dataset) in _NAMES_SOURCE
 
 

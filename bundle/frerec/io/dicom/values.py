@@ -97,11 +97,6 @@ def _nearest_entry(table: npt.NDArray[Any], values: npt.NDArray[np.float64]) -> 
 def value_rules(path: Path, dataset: Dataset, pixels: DicomPixels) -> list[ValueRule]:
     """The rule of each frame.
 
-    Args:
-        path: named in errors.
-        dataset: header.
-        pixels: decoded values.
-
     Raises:
         InputError: a slope of zero, or a lookup table that cannot be used.
     """
@@ -195,10 +190,6 @@ def functional_group(dataset: Dataset, keyword: str, frame: int) -> Dataset | No
 
 def window(dataset: Dataset, rule: ValueRule) -> list[float] | None:
     """The first window of the first frame as a range of physical values (PS3.3 C.11.2.1.2), mirrored as the rule is.
-
-    Args:
-        dataset: header.
-        rule: of the first frame.
 
     Returns:
         ``[lower, upper]`` or None without a usable window.

@@ -66,9 +66,6 @@ def dicom_bytes(dataset: Dataset) -> bytes:
 
     Args:
         dataset: a composite object with native pixels in little endian order.
-
-    Returns:
-        The file.
     """
     for tag in [tag for tag in map(BaseTag, dataset.keys()) if tag.group in (0x0000, 0x0002)]:
         del dataset[tag]

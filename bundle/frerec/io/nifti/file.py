@@ -110,9 +110,6 @@ def derived_nifti(pixels: EncodedPixels, record: Mapping[str, Any], *, compress:
         pixels: new values, as before scl_slope, in the shape and byte order of the source.
         record: provenance, JSON-serialisable.
         compress: whether to compress with gzip (without a time stamp, so that equal runs give equal files).
-
-    Returns:
-        The complete file.
     """
     header, extensions = _read_extensions(pixels.original)
     text = f"{SOFTWARE} {canonical_json(record)}".encode("ascii")

@@ -27,10 +27,6 @@ def read_nifti(file: InputFile, channels: int | None = None) -> Reading:
     columns of the affine are swapped with them, so that every voxel keeps its place in the world. Trailing axes of
     length one are dropped and remembered.
 
-    Args:
-        file: the file.
-        channels: wanted number of channels, or None; NIfTI images have one.
-
     Raises:
         InputError: damaged, CIFTI, 4-D, complex or colour voxels, non-finite or constant values.
     """

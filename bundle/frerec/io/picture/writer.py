@@ -38,9 +38,6 @@ def derived_picture(pixels: EncodedPixels, record: Mapping[str, Any], *, kind: s
         pixels: stored values, (rows, columns) or (rows, columns, 2 to 4) with alpha last.
         record: provenance, JSON-serialisable.
         kind: ``"png"`` (8 and 16 bit) or ``"tiff"`` (any numeric type).
-
-    Returns:
-        The complete file.
     """
     if kind == "tiff":
         return _tiff_bytes(pixels, record)
@@ -54,9 +51,6 @@ def png_bytes(array: np.ndarray, record: Mapping[str, Any], *, like: InputFile |
         array: uint8 or uint16, (rows, columns) or (rows, columns, 1 to 4).
         record: provenance, JSON-serialisable.
         like: picture whose resolution, colour space and orientation are taken over.
-
-    Returns:
-        The complete file.
     """
     array = array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
     text = {"Software": f"{SOFTWARE} {__version__}", TEXT_KEYWORD: canonical_json(record)}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from frerec.errors import EXIT_PREFLIGHT, FreRecError, InputError
+from frerec.io.listing import forget
 from frerec.root import bundle_root
 from frerec.run.command_line import other_bundle, wrong_words
 from frerec.run.failure import name_run
@@ -99,6 +100,7 @@ def find_problems(
     problems += check_bank(reads) + check_weights(reads)
     if not wrong & set(INPUT_FOLDERS):
         problems += check_images(reads)
+    forget(contents_only=True)
     return problems
 
 

@@ -74,6 +74,10 @@ def _shares(value: Any) -> str | None:
     return None if _list(value) is None and all(map(_share, value)) else "not a list of numbers between 0 and 1"
 
 
+def _share_or_shares(value: Any) -> str | None:
+    return _shares(value if isinstance(value, list | tuple) else [value])
+
+
 def _range(value: Any) -> str | None:
     good = _shares(value) is None and len(value) == 2 and value[0] <= value[1]
     return None if good else "not the lowest and the highest of two numbers between 0 and 1"
@@ -160,6 +164,9 @@ RULES: dict[str, tuple[Callable[[Any], str | None], str]] = {
     "strengths": (_range, 'Write it as "[0.05,1.0]"'),
     "mask_ratios": (_shares, 'Write it as "[0.15,0.25]"'),
     "label_fractions": (_shares, 'Write it as "[0.25,1.0]"'),
+    "rare_fraction": (_share_or_shares, 'Use a share such as 0.1, or write several as "[0.05,0.1]"'),
+    "rare_validation": (_boolean, _SWITCH),
+    "fill_classes": (_one_of(("rare", "all")), "Use rare or all"),
     "class_names": (_list, _NAMES),
     "classes": (_list, _NAMES),
     "arm_names": (_list, _NAMES),
