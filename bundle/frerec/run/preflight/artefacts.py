@@ -41,7 +41,7 @@ def check_bank(values: Mapping[str, Any]) -> list[FreRecError]:
     method = values.get("method")
     if isinstance(method, str) and method.startswith("ssim") and bank.info.kind != "pixels":
         reason = f"the reference bank {value} holds no pixels to compare"
-        problems.append(ConfigError("method", method, reason, "Use profile, or a bank of kind pixels"))
+        problems.append(ConfigError("method", method, reason, "Use descriptor, or a bank of kind pixels"))
     channels = values.get("channels")
     if channels is not None and bank.info.channels != channels:
         reason = f"the reference bank {value} has {_channels(bank.info.channels)}"
