@@ -60,6 +60,7 @@ def settings(root: Path, cohort: SmallCohort, **ids: Any) -> dict[str, Any]:
 def test_what_is_switched_off_is_not_recorded_as_applied(bundle_root: Path, small_cohort: SmallCohort) -> None:
     whole = settings(bundle_root, small_cohort, amp=True, seed=5)
     assert (whole["preset"], whole["impose_profile"], whole["seed"]) == ("compact", True, 5)
+    assert (whole["strength"], whole["mask_ratio"], whole["transition"], whole["max_gain"]) == (1.0, 0.1, 0.1, 2.0)
     assert whole["precision"] == applied_precision("cpu", amp=True)
     assert settings(bundle_root, small_cohort, amp=False)["precision"] == "float32"
     without = settings(bundle_root, small_cohort, use_network=False)
@@ -67,7 +68,7 @@ def test_what_is_switched_off_is_not_recorded_as_applied(bundle_root: Path, smal
     assert without["precision"] is None
     off = settings(bundle_root, small_cohort, **{"displayable_configs::strength": 0})
     assert (off["strength"], off["impose_profile"]) == (0, False)
-    assert not {"mask_ratio", "top_k", "bank_sha256", "mode", "method"} & off.keys()
+    assert not {"mask_ratio", "transition", "top_k", "bank_sha256", "mode", "method"} & off.keys()
     # the effective number of bands, not the one asked for
     literal = settings(bundle_root, small_cohort, mode="amplitude")
     assert (literal["mode"], literal["bands"]) == ("amplitude", 1)

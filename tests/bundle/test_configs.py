@@ -172,7 +172,7 @@ def test_no_name_of_the_package_is_both_a_module_and_something_in_it() -> None:
 
 
 #: Ids that no wrong value can be given to, or whose values only the component knows.
-UNCHECKED = {"bundle_root", "arms", "bank_path", "licence", "provenance"}
+UNCHECKED = {"bundle_root", "arms", "bank_path", "licence", "provenance", "rare_class", "fill"}
 
 
 def checked_by(name: str) -> dict[str, Any]:

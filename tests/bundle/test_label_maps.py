@@ -35,6 +35,7 @@ def test_masks_and_damaged_volumes_among_images(
     nib.save(nib.Cifti2Image(np.ones((3, 64), "f4"), (scalar, brain)), folder / "b.dscalar.nii")
     words = ("--dataset_dir", folder, "--output_dir", tmp_path / "out", "--use_network", "False", "--strength", "0.1")
     words = (*words, "--bank_path", small_cohort.bank, "--top_k", "4", "--label_maps", label_maps)
+    words = (*words, "--mask_ratio", "0.25")  # the mask is all edges; with more of them changed it is refused
     done = bundle_command("run", "--config_file", bundle_root / "configs" / "inference.json", *words, check=False)
     assert done.returncode != 0 and "Traceback" not in done.stdout
     lines = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]

@@ -56,7 +56,7 @@ def test_the_network_of_the_paper_learns_to_restore(
 
 
 def test_the_flow_is_trained_and_its_average_kept(bundle_root: Path, small_cohort: SmallCohort, tmp_path: Path) -> None:
-    made = training(bundle_root, small_cohort, tmp_path, max_epochs=2, val_interval=2, ema_momentum=0.5)
+    made = training(bundle_root, small_cohort, tmp_path, max_epochs=2, ema_momentum=0.5)
     made.run()
     made.finalize()
     kept = load_weights(restoration_network(), tmp_path / "model.pt").state_dict()

@@ -11,6 +11,7 @@ from monai.data import MetaTensor, decollate_batch
 from monai.inferers import SliceInferer, SlidingWindowInferer
 
 from frerec.errors import ConfigError, FreRecError
+from frerec.rhm.flow import RestorationFlow
 from frerec.rhm.inferer import BLENDING, RecalibrationInferer
 from frerec.rhm.precision import network_dtype
 
@@ -192,3 +193,19 @@ def test_mixed_precision_is_bfloat16_around_the_network_alone() -> None:
     given = len(seen)
     RecalibrationInferer(max_size=32)(x, net)
     assert not any(on for _, on, _ in seen[given:])
+
+
+@torch.no_grad()
+def test_a_flow_is_told_the_strength_and_kept_as_it_was() -> None:
+    torch.manual_seed(0)
+    made = RestorationFlow(profile=torch.full((1, 20), -2.0), strength=1.0, features=(8, 12), num_blocks=1).eval()
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    other = RestorationFlow(strength=0.3, features=(8, 12), num_blocks=1).eval()
+    other.load_state_dict(made.state_dict())
+    x = torch.rand(1, 1, 24, 20)
+    expected = other(x)
+    assert torch.equal(RecalibrationInferer(strength=0.3)(x, made), expected)
+    assert torch.equal(RecalibrationInferer(strength=0)(x, made), x)
+    assert torch.equal(RecalibrationInferer()(x, made), made(x))
+    assert not torch.equal(made(x), expected)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from frerec.rhm.precision import applied_precision, network_dtype
 from tests.conftest import BundleCommand
@@ -63,8 +64,9 @@ def test_a_picture_records_the_precision_that_was_applied(
 ) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
-    noise = np.random.default_rng(0).normal(128, 12, (72, 80)).astype(np.uint8)
-    Image.fromarray(noise).save(folder / "a.png")
+    # a smooth image with texture; of one that is all high frequencies stage 1 would leave nothing, which is refused
+    texture = gaussian_filter(np.random.default_rng(0).normal(0, 1, (72, 80)), 8)
+    Image.fromarray((128 + 60 * texture / np.abs(texture).max()).astype(np.uint8)).save(folder / "a.png")
     words = ("run", "--config_file", ROOT / "configs" / "inference.json", "--dataset_dir", folder, "--device", "cpu")
     bundle_command(*words, "--output_dir", tmp_path / "out", "--amp", str(amp))
     with Image.open(tmp_path / "out" / "a.png") as picture:

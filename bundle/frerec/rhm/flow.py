@@ -10,6 +10,7 @@ docs/explanation/network.md.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -174,7 +175,7 @@ class RestorationFlow(nn.Module):
         out_channels: int = 1,
         profile: torch.Tensor | None = None,
         mask_ratio: float = 0.1,
-        transition: float = 0.3,
+        transition: float = 0.1,
         strength: float = 1.0,
         steps: int = 1,
         features: Sequence[int] = (32, 64, 128, 160),
@@ -224,6 +225,12 @@ class RestorationFlow(nn.Module):
         inside = cosine_radius(shape).to(change.device) >= self.mask_ratio
         amplitude = torch.where(inside, self.amplitude(shape), 0.0)
         return idctn(dctn(change, self.spatial_dims) * amplitude, self.spatial_dims)
+
+    def at(self, strength: float) -> RestorationFlow:
+        """The same network, parameters and all, for the output of stage 1 at another strength."""
+        other = copy.copy(self)
+        other.strength = strength
+        return other
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Restore.

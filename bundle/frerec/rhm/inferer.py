@@ -12,6 +12,7 @@ from monai.inferers import Inferer, sliding_window_inference
 from monai.utils import convert_to_dst_type, convert_to_tensor
 
 from frerec.errors import ConfigError, FreRecError
+from frerec.rhm.flow import RestorationFlow
 from frerec.rhm.precision import network_dtype
 
 # Windows have a multiple of this many pixels a side: Fourier transforms are slow where a size has large factors.
@@ -42,6 +43,8 @@ class RecalibrationInferer(Inferer):
         overlap: share of a window that its neighbour covers too at least, from 0 to below 1.
         sub_batch_size: how much goes through the network at once.
         amp: let the network compute in bfloat16 where the processor can (:mod:`frerec.rhm.precision`).
+        strength: of stage 1 for what comes in, told to a :class:`frerec.rhm.flow.RestorationFlow`. A server makes the
+            network once and the inferer for each request. None leaves it at what the network was made with.
 
     Raises:
         ConfigError: a value out of range.
@@ -55,6 +58,7 @@ class RecalibrationInferer(Inferer):
         overlap: float = 0.125,
         sub_batch_size: int = 1,
         amp: bool = False,
+        strength: float | None = None,
     ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3):
@@ -72,7 +76,7 @@ class RecalibrationInferer(Inferer):
         if sub_batch_size < 1:
             raise ConfigError("sub_batch_size", sub_batch_size, "nothing would go through", "Use 1 or more")
         self.spatial_dims, self.max_size, self.roi_size = spatial_dims, max_size, roi
-        self.overlap, self.sub_batch_size, self.amp = overlap, sub_batch_size, amp
+        self.overlap, self.sub_batch_size, self.amp, self.strength = overlap, sub_batch_size, amp, strength
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
@@ -95,6 +99,8 @@ class RecalibrationInferer(Inferer):
         """
         if isinstance(network, torch.nn.Identity):
             return inputs.clone()  # no network: nothing is to change, and blended windows would change the last bits
+        if isinstance(network, RestorationFlow) and self.strength not in (None, network.strength):
+            network = network.at(self.strength)
         x: torch.Tensor = convert_to_tensor(inputs, track_meta=False)
         slices = x.ndim == 5 and self.spatial_dims == 2
         if not slices and x.ndim != self.spatial_dims + 2:

@@ -50,7 +50,7 @@ class FreRecNet(nn.Module):
         in_channels: channels of the input.
         out_channels: channels of the output.
         preset: ``small`` (about a million parameters, for CPUs and small GPUs), ``paper`` (2-4-6-8 blocks, 2
-            refinement blocks, width 48), or None; the arguments below override it. None starts from ``compact``.
+            refinement blocks, width 48), or None; the arguments below override it. None starts from ``small``.
         num_blocks: blocks of each level, at least two levels.
         num_refinement_blocks: blocks after the last decoder level.
         width: channels of the first level, a multiple of 2 (4 in 3-D) and of its heads.

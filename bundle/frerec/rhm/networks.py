@@ -22,7 +22,7 @@ def restoration_network(
     spatial_dims: int = 2,
     channels: int = 1,
     mask_ratio: float = 0.1,
-    transition: float = 0.3,
+    transition: float = 0.1,
     strength: float = 1.0,
     profile: torch.Tensor | None = None,
     **options: Any,

@@ -97,7 +97,7 @@ class StatisticalHighFrequencyReplacement(Transform):
         mode: str = "replace",
         method: str = "descriptor",
         seed: int = 0,
-        transition: float = 0.3,
+        transition: float = 0.1,
         max_gain: float = 2.0,
     ) -> None:
         if max_gain < 1:

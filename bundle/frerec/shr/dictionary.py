@@ -43,7 +43,7 @@ class StatisticalHighFrequencyReplacementd(MapTransform):
         mode: str = "replace",
         method: str = "descriptor",
         seed: int = 0,
-        transition: float = 0.3,
+        transition: float = 0.1,
         max_gain: float = 2.0,
         allow_missing_keys: bool = False,
     ) -> None:

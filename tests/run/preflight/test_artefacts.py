@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from frerec.rhm.network import FreRecNet
+from frerec.rhm.networks import restoration_network
 from frerec.run.preflight.artefacts import check_bank, check_listed, check_weights
 from frerec.shr.bank.reference import ReferenceBank
 
@@ -45,17 +45,22 @@ def test_damaged_banks(sound: dict[str, Any], tmp_path: Path) -> None:
         assert word in problem
 
 
-def test_weights_against_settings(sound: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("preset", ["compact", "small"])
+def test_weights_against_settings(sound: dict[str, Any], tmp_path: Path, preset: str) -> None:
     path = tmp_path / "model.pt"
-    values = {**sound, "weights_path": str(path)}
-    torch.save(FreRecNet(in_channels=3, out_channels=3).state_dict(), path)
+    values = {**sound, "weights_path": str(path), "preset": preset}
+    torch.save(restoration_network(preset).state_dict(), path)
+    assert check_weights(values) == []
+    torch.save(restoration_network(preset, channels=3).state_dict(), path)
     assert "trained on 3 channels" in told(check_weights(values))
-    torch.save({"model": FreRecNet(width=16).state_dict()}, path)
+    size = {"features": (16, 32, 64, 80)} if preset == "compact" else {"width": 16}
+    torch.save({"model": restoration_network(preset, **size).state_dict()}, path)
     assert "a network of another size" in told(check_weights(values))
     assert check_weights({**values, "preset": None}) == []
-    torch.save(FreRecNet(num_blocks=(1, 1), heads=(1, 2)).state_dict(), path)
-    assert told(check_weights(values)).startswith("preset='compact'")
-    torch.save(FreRecNet(spatial_dims=3, width=24).state_dict(), path)
+    torch.save(restoration_network("small" if preset == "compact" else "compact").state_dict(), path)
+    problem = told(check_weights(values))
+    assert problem.startswith(f"preset='{preset}'") and "belong to another network" in problem
+    torch.save(restoration_network(preset, 3, **({} if preset == "compact" else {"width": 24})).state_dict(), path)
     assert told(check_weights(values)).startswith("spatial_dims=2")
 
 

@@ -14,6 +14,7 @@ from frerec.rhm.networks import restoration_network
 from frerec.shr.bank.reference import ReferenceBank
 
 CHECKSUMS = "checksums.sha256"
+LIKELY_CHANNELS = (1, 2, 3, 4)
 
 
 def check_bank(values: Mapping[str, Any]) -> list[FreRecError]:
@@ -41,7 +42,7 @@ def check_bank(values: Mapping[str, Any]) -> list[FreRecError]:
     method = values.get("method")
     if isinstance(method, str) and method.startswith("ssim") and bank.info.kind != "pixels":
         reason = f"the reference bank {value} holds no pixels to compare"
-        problems.append(ConfigError("method", method, reason, "Use profile, or a bank of kind pixels"))
+        problems.append(ConfigError("method", method, reason, "Use descriptor, or a bank of kind pixels"))
     channels = values.get("channels")
     if channels is not None and bank.info.channels != channels:
         reason = f"the reference bank {value} has {_channels(bank.info.channels)}"
@@ -103,24 +104,28 @@ def _remedy(key: str, values: Mapping[str, Any]) -> str:
 
 def _check_fit(told: str, state: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> list[FreRecError]:
     preset, channels, dims = values["preset"], values["channels"], values["spatial_dims"]
-    with torch.device("meta"):
-        wanted = restoration_network(preset, dims, channels).state_dict()
-    if wanted.keys() != state.keys():
+    wanted, found = _shapes(preset, dims, channels), {key: tensor.shape for key, tensor in state.items()}
+    if wanted == found:
+        return []
+    if wanted.keys() != found.keys():
         return [ConfigError("preset", preset, f"the weights {told} belong to another network",
                             "Use the preset that they were trained with")]  # fmt: skip
-    differing = {key for key in wanted if wanted[key].shape != state[key].shape}
-    if not differing:
-        return []
-    first = next(iter(wanted))
-    if all(wanted[key].ndim != state[key].ndim for key in differing if wanted[key].ndim > 2):
+    differing = [key for key in wanted if wanted[key] != found[key]]
+    if all(len(wanted[key]) != len(found[key]) for key in differing if len(wanted[key]) > 2):
         return [ConfigError("spatial_dims", dims, f"the weights {told} were trained for other dimensions",
                             "Use the weights' own spatial_dims")]  # fmt: skip
-    if first in differing and len(differing) <= 3:
-        trained = channels * state[first].shape[1] // wanted[first].shape[1]
-        return [ConfigError("channels", channels, f"the weights {told} were trained on {_channels(trained)}",
-                            "Use weights trained on images of the same kind")]  # fmt: skip
+    for trained in LIKELY_CHANNELS:
+        if _shapes(preset, dims, trained) == found:
+            return [ConfigError("channels", channels, f"the weights {told} were trained on {_channels(trained)}",
+                                "Use weights trained on images of the same kind")]  # fmt: skip
     return [ConfigError("preset", preset, f"the weights {told} belong to a network of another size",
                         "Use the preset they were trained with")]  # fmt: skip
+
+
+def _shapes(preset: str, dims: int, channels: int) -> dict[str, torch.Size]:
+    with torch.device("meta"):
+        state = restoration_network(preset, dims, channels).state_dict()
+    return {key: tensor.shape for key, tensor in state.items()}
 
 
 def check_listed(key: str, value: Any) -> list[FreRecError]:

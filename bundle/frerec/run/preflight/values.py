@@ -87,11 +87,6 @@ def _share_or_shares(value: Any) -> str | None:
     return None if _shares(shares) is None and all(shares) else "not a number, or numbers, above 0 and up to 1"
 
 
-def _range(value: Any) -> str | None:
-    good = _shares(value) is None and len(value) == 2 and value[0] <= value[1]
-    return None if good else "not the lowest and the highest of two numbers between 0 and 1"
-
-
 def _ratio(value: Any) -> str | None:
     given = value if _list(value) is None else [value]
     return None if all(_above(0)(ratio) is None for ratio in given) else "not a number above 0, nor a list of such"
@@ -170,8 +165,6 @@ RULES: dict[str, tuple[Callable[[Any], str | None], str]] = {
     "image_size": (_size, """Write it as "[128,128]\""""),
     "crop_size": (_size, """Write it as "[128,128]\""""),
     "synthetic_ratio": (_ratio, "Use the number of synthetic images per real one"),
-    "strengths": (_range, 'Write it as "[0.05,1.0]"'),
-    "mask_ratios": (_shares, 'Write it as "[0.15,0.25]"'),
     "label_fractions": (_shares, 'Write it as "[0.25,1.0]"'),
     "rare_fraction": (_share_or_shares, 'Use a share such as 0.1, or write several as "[0.05,0.1]"'),
     "rare_validation": (_boolean, _SWITCH),
