@@ -43,7 +43,7 @@ def test_every_arm_runs_from_the_config(
         "synthetic_dir": made, "output_dir": tmp_path / "out", "bank_path": tmp_path / "bank.safetensors",
         "weights_path": tmp_path / "model.pt",
         "image_size": "[32,32]", "arm_names": ARMS, "num_seeds": 1, "max_steps": 2, "batch_size": 4, "validations": 1,
-        "draws": 50, "top_k": 4, "device": "cpu", "preset": "small", "rare_class": "class1", "rare_fraction": 0.5,
+        "draws": 50, "top_k": 4, "device": "cpu", "rare_class": "class1", "rare_fraction": 0.5,
     }  # fmt: skip
     done = bundle_command("run", *(word for key, value in words.items() for word in (f"--{key}", value)))
     assert "run 15 of 15" in done.stdout
