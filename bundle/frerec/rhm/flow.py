@@ -198,9 +198,9 @@ class RestorationFlow(nn.Module):
 
     def amplitude(self, shape: Sequence[int]) -> torch.Tensor:
         """Root mean square of real images' coefficients (C, *shape); the mean of an image is left out of the flow."""
-        amplitude = 10 ** (at_radius(self.profile, shape) / 2)
-        amplitude.flatten(1)[:, 0] = math.inf
-        return amplitude
+        # not written in place, which OpenVINO cannot convert
+        mean = cosine_radius(tuple(int(n) for n in shape)).to(self.profile.device) == 0
+        return torch.where(mean, math.inf, 10 ** (at_radius(self.profile, shape) / 2))
 
     def whiten(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The image as the flow sees it.
