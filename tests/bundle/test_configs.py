@@ -115,7 +115,7 @@ def test_an_overlay_changes_what_is_there_and_its_own_ids_are_documented(name: s
     overlay, base = CONFIGS[name], CONFIGS[OVERLAYS[name]]
     parser = ConfigParser()
     parser.read_config([str(bundle_root / "configs" / f"{file}.json") for file in (OVERLAYS[name], name)])
-    for key in overlay:
+    for key in (key.removeprefix("+") for key in overlay):
         if "#" in key:  # a part of what lies beneath: MONAI adds silently what is not there, so its parent has to be
             parent: Any = base
             for part in key.split("#")[:-1]:
