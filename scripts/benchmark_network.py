@@ -1,4 +1,4 @@
-"""What a pass of the network costs: FreRecNet of this and of another version against MONAI's Restormer.
+"""What a pass of the network costs: the networks of this and of another version against MONAI's Restormer.
 
 Each case runs in processes of its own, the cases take turns, and the median counts. On a CPU the time is processor
 time of one thread, so that a busy machine disturbs it little, and memory is what the process takes from the system
@@ -10,8 +10,8 @@ beyond what it held before the first batch. The tables of the documentation are 
     python scripts/benchmark_network.py --device cuda --cases compact compact_bf16 paper paper_bf16 --sizes 256
 
 Cases: ``restormer``, MONAI's, of the given width and blocks; ``before``, the compact preset of the checkout named by
-``--before``; ``compact`` and ``paper``, float32 with the usual allocator; ``_kept`` after it keeps freed memory as the
-workflows do; ``_bf16`` computes in bfloat16 as well; ``without_fesa`` is ``paper`` without its frequency branch.
+``--before``; ``compact``, ``small`` and ``paper``, float32 with the usual allocator; ``_kept`` after it keeps freed
+memory as the workflows do; ``_bf16`` computes in bfloat16 as well; ``without_fesa`` is ``paper`` without its frequency branch.
 """
 
 from __future__ import annotations
@@ -36,16 +36,20 @@ EXACT_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65
 
 
 def build(name: str, args: argparse.Namespace) -> torch.nn.Module:
-    from frerec.rhm.network import FreRecNet
-
     if name == "restormer":
         from monai.networks.nets.restormer import Restormer
 
         blocks = tuple(args.blocks)
         return Restormer(2, 1, 1, args.width, blocks, HEADS[: len(blocks)], 2 if len(blocks) == 4 else 1)
+    if name.startswith("before"):  # version 0.1.0 knew one network
+        from frerec.rhm.network import FreRecNet
+
+        return FreRecNet(preset="compact")
+    from frerec.rhm.networks import restoration_network
+
     if name == "without_fesa":
-        return FreRecNet(preset="paper", fesa=False)
-    return FreRecNet(preset="paper" if name.startswith("paper") else "compact")
+        return restoration_network("paper", fesa=False)
+    return restoration_network(name.split("_")[0])
 
 
 def measure(name: str, size: int, args: argparse.Namespace) -> dict[str, float]:

@@ -254,7 +254,7 @@ def scale(arguments: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory(dir=arguments.work_dir) as folder:
             path = Path(folder) / "bank.safetensors"
             grown(small, size, path)
-            for method in ("random", "familiarity", "descriptor", "profile"):
+            for method in ("random", "familiarity", "descriptor"):
                 bank, opening = once(lambda: ReferenceBank.open(path))  # noqa: B023
                 make = Familiarity if method == "familiarity" else partial(Retriever, method=method, top_k=50)
                 find, setting_up = once(lambda: make(bank))  # noqa: B023

@@ -59,6 +59,9 @@ SETS = {
     "brain_mri": Set(("glioma", "meningioma", "pituitary"), 1, 880, 10, 60, 7, 4, "chest_xray"),
 }
 
+#: The training that the evidence was made with.
+PAPER = "train+train_paper"
+
 Step = tuple[Path, list[str]]
 
 
@@ -75,8 +78,10 @@ class Evidence:
         self.data, self.output, self.kinds = data, output, kinds
 
     def bundle(self, config: str, **settings: object) -> list[str]:
-        """A workflow with settings."""
-        words = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(ROOT / "configs" / f"{config}.json")]
+        """A workflow, or one and what lies over it joined by a plus, with settings."""
+        files = [str(ROOT / "configs" / f"{name}.json") for name in config.split("+")]
+        file = files[0] if len(files) == 1 else str(files)
+        words = [sys.executable, "-m", "monai.bundle", "run", "--config_file", file]
         return words + [word for key, value in settings.items() for word in (f"--{key}", str(value))]
 
     def generators(self, name: str) -> Iterator[Step]:
@@ -118,25 +123,26 @@ class Evidence:
             )  # fmt: skip
 
     def networks(self, name: str) -> Iterator[Step]:
-        """Train the network on the training split."""
+        """Train the small size of the paper's network on the training split."""
         s, folder, made = SETS[name], self.data / name, self.output / "networks"
-        shared = {"dataset_dir": folder, "datalist": folder / "manifest.csv", "channels": s.channels}
+        shared = {"dataset_dir": folder, "datalist": folder / "manifest.csv", "channels": s.channels, "preset": "small"}
         small = {**shared, "image_size": SIZE, "bank_path": self.output / "banks" / f"{name}.safetensors"}
         if s.start == f"{name}256":
             yield made / s.start / "model.pt", self.bundle(
-                "train", output_dir=made / s.start, bank_path=self.output / "banks" / f"{s.start}.safetensors",
-                max_epochs=12, val_interval=4, **shared,
+                PAPER, output_dir=made / s.start, max_epochs=12,
+                bank_path=self.output / "banks" / f"{s.start}.safetensors", val_interval=4, **shared,
             )  # fmt: skip
         initial = {"initial_weights_path": made / s.start / "model.pt"} if s.start else {}
         interval = {"max_epochs": s.epochs, "val_interval": max(2, s.epochs // 2)}
-        yield made / name / "model.pt", self.bundle("train", output_dir=made / name, **small, **interval, **initial)
+        yield made / name / "model.pt", self.bundle(PAPER, output_dir=made / name, **small, **interval, **initial)
         if name == "chest_xray":
             without = made / f"{name}_without_fesa"
-            yield without / "model.pt", self.bundle("train", output_dir=without, fesa=False, **small, **interval)
+            left_out = {"network_def#fesa": False}
+            yield without / "model.pt", self.bundle(PAPER, output_dir=without, **left_out, **small, **interval)
             for loss, pixel, weight in (("none", "l1", 0.0), ("complex", "mse", 1.0), ("log_amplitude", "l1", 0.01)):
                 out = made / f"{name}_{loss}"
                 yield out / "model.pt", self.bundle(
-                    "train", output_dir=out, pixel_loss=pixel, spectral_loss=loss, spectral_weight=weight, max_epochs=1,
+                    PAPER, output_dir=out, pixel_loss=pixel, spectral_loss=loss, spectral_weight=weight, max_epochs=1,
                     val_interval=1, initial_weights_path=made / name / "model.pt", **small,
                 )  # fmt: skip
 
