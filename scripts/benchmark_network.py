@@ -11,7 +11,8 @@ beyond what it held before the first batch. The tables of the documentation are 
 
 Cases: ``restormer``, MONAI's, of the given width and blocks; ``before``, the compact preset of the checkout named by
 ``--before``; ``compact``, ``small`` and ``paper``, float32 with the usual allocator; ``_kept`` after it keeps freed
-memory as the workflows do; ``_bf16`` computes in bfloat16 as well; ``without_fesa`` is ``paper`` without its frequency branch.
+memory as the workflows do; ``_bf16`` computes in bfloat16 as well; ``without_fesa`` is ``paper`` without its frequency
+branch.
 """
 
 from __future__ import annotations
