@@ -27,7 +27,7 @@ def test_what_is_recorded_is_what_was_applied(tmp_path: Path) -> None:
     applied = parsed(tmp_path, bands=2, method="random").get_parsed_content("manifest").settings
     expected = {
         "frerec_version": frerec.__version__, "use_network": True, "preset": "compact", "channels": 1,
-        "spatial_dims": 2, "strength": 1.0, "bands": 2, "method": "random", "mask_ratio": 0.1, "transition": 0.3,
+        "spatial_dims": 2, "strength": 1.0, "bands": 2, "method": "random", "mask_ratio": 0.1, "transition": 0.1,
         "max_gain": 2.0, "top_k": 5, "seed": 0, "impose_profile": True, "intensity_range": "auto",
         "label_maps": "refuse", "precision": "float32", "synthetic": "auto", "generator": None,
         "output_format": "same",

@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from frerec.run.process import SWITCH
 from tests.conftest import BundleCommand
@@ -87,8 +88,11 @@ def folder(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     folder = tmp_path / "in"
     folder.mkdir()
-    Image.fromarray(rng.integers(0, 256, (96, 80), dtype=np.uint8)).save(folder / "a.png")
-    nib.save(nib.Nifti1Image(rng.random((40, 48, 3), dtype=np.float32), np.eye(4)), folder / "b.nii.gz")
+    smooth = gaussian_filter(rng.random((96, 80)), 6)
+    smooth = (smooth - smooth.min()) / (smooth.max() - smooth.min())
+    Image.fromarray(np.uint8(255 * smooth)).save(folder / "a.png")
+    volume = np.float32(np.stack([smooth[:40, :48]] * 3, axis=-1) + 0.02 * rng.random((40, 48, 3)))
+    nib.save(nib.Nifti1Image(volume, np.eye(4)), folder / "b.nii.gz")
     return folder
 
 
