@@ -7,9 +7,9 @@ with the same words, so it can be stopped and started again at any time. ``--lis
 
 What is made is described in scripts/evidence.json: the sets with their classes, the classes to make rare, generators
 and epochs, the shares and seeds of the rare-class runs, fixed settings to hold a recommendation against, and further
-settings of ``tune`` and ``inference``. A set is a folder with a manifest.csv (image, label, split and, where known, patient); one that
-came with ``outside`` images has a synthetic.csv (image, label) too, and one with ``real`` takes its real images from
-that set.
+settings of ``tune`` and ``inference``. A set is a folder with a manifest.csv (image, label, split and, where known,
+patient); one that came with ``outside`` images has a synthetic.csv (image, label) too, and one with ``real`` takes its
+real images from that set.
 """
 
 from __future__ import annotations

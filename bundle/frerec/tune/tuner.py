@@ -80,7 +80,8 @@ class Tuner:
         self.folder, self.spent = self.study.output_dir, 0.0
         self.seeds = list(dict.fromkeys(run.seed for run in self.study.plan))
         if self.study.overwrite:
-            for path in (*self._figure_files().values(), *map(self._path, self.study.plan)):
+            runs = (self.folder / "runs" / run.file_name for run in self.study.plan)
+            for path in (*self._figure_files().values(), *runs):
                 path.unlink(missing_ok=True)
 
     def run(self) -> dict[str, Any]:
@@ -203,9 +204,6 @@ class Tuner:
         self.spent += content.pop("seconds")
         # JSON has no infinity
         return Figures(**{**content, "psnr": float("inf") if content["psnr"] is None else content["psnr"]})
-
-    def _path(self, run: Run) -> Any:
-        return self.folder / "runs" / run.file_name
 
     def _tell(
         self, decision: Decision, figures: Mapping[str, Figures], left_out: Mapping[str, str], records: Sequence[Record]
