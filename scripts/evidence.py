@@ -156,12 +156,15 @@ class Evidence:
         shown, (bank, weights) = self.output / "shown" / name, self.models(name)
         shared = {"bank_path": bank, "weights_path": weights, "channels": self.plan["sets"][name]["channels"]}
         shared |= self.plan.get("inference", {})
-        real = shown / "real" / "manifest.csv"
-        yield Step(real, partial(resize_images, self.real(name), real, self.side))
+        parts = self.sources(name)
+        if "real" not in self.plan["sets"][name]:
+            real = shown / "real" / "manifest.csv"
+            yield Step(real, partial(resize_images, self.real(name), real, self.side))
+            parts = ["real", *parts]
         for source in self.sources(name):
             made = shown / source / "manifest.csv"
             yield Step(made, partial(resize_images, self.generated(name, source), made, self.side, self.plan["shown"]))
-        for part in ("real", *self.sources(name)):
+        for part in parts:
             chosen = {"datalist": shown / "real" / "test.csv"} if part == "real" else {}
             out = shown / f"{part}_recalibrated"
             command = self.command("inference", dataset_dir=shown / part, output_dir=out, **chosen, **shared)
@@ -169,14 +172,15 @@ class Evidence:
 
     def audits(self, name: str) -> Iterator[Step]:
         """Audit each generated set before and after."""
-        shown, (bank, _) = self.output / "shown" / name, self.models(name)
+        s, shown, (bank, _) = self.plan["sets"][name], self.output / "shown", self.models(name)
+        real = shown / s.get("real", name)
         for source in self.sources(name):
             out = self.output / "audits" / name / source
             yield Step(out / "metrics.json", self.command(
-                "evaluate", real_dir=shown / "real", datalist=shown / "real" / "manifest.csv",
-                synthetic_dir=shown / source, output_dir=out, recalibrated_dir=shown / f"{source}_recalibrated",
-                recalibrated_real_dir=shown / "real_recalibrated", bank_path=bank, cnn_steps=self.plan["cnn_steps"],
-                channels=self.plan["sets"][name]["channels"],
+                "evaluate", real_dir=real / "real", datalist=real / "real" / "manifest.csv", output_dir=out,
+                synthetic_dir=shown / name / source, recalibrated_dir=shown / name / f"{source}_recalibrated",
+                recalibrated_real_dir=real / "real_recalibrated", bank_path=bank, cnn_steps=self.plan["cnn_steps"],
+                channels=s["channels"],
             ))  # fmt: skip
 
     def tunings(self, name: str) -> Iterator[Step]:

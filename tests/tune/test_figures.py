@@ -59,7 +59,7 @@ def test_what_another_beats_in_all_figures_is_left_out() -> None:
     bad = figures(1.0, 0.5, float("inf"))
     kept, why = shortlist(known, bad, 2)
     assert kept == ["aligned", "faithful"]
-    assert why["beaten"] == "between is better in every figure"
+    assert why["beaten"] == "another is better in every figure"
     assert why.keys() == {"beaten", "between", "too"}
     assert shortlist(known, bad, 9)[0] == ["aligned", "between", "too", "faithful"]
     assert shortlist(known, figures(0.6, 0.5, float("inf")), 2)[0] == [], "nothing to repair"

@@ -47,7 +47,7 @@ def test_a_fingerprint_in_the_rare_class_is_to_be_taken_out(lattice: tuple[Path,
     assert found["against"]["GDA"]["value"] > 0.03
     assert "run 1 of" in lattice[1] and "left" in lattice[1]
     page = (lattice[0] / "report.html").read_text()
-    assert "recalibrate them, and only them, and add them" in page.lower()
+    assert "recalibrate and add them" in page
     assert "frerec inference tuned.json" in page
 
 

@@ -129,9 +129,9 @@ def shortlist(figures: Mapping[str, Figures], as_they_are: Figures, keep: int) -
         Names in that order, and the reason for each name left out.
     """
     if as_they_are.alike:
-        return [], dict.fromkeys(figures, "nothing told the images as they are from real ones")
+        return [], dict.fromkeys(figures, "nothing to repair was found")
     beaten = {
-        name: f"{next(other for other, f in figures.items() if f.beats(own))} is better in every figure"
+        name: "another is better in every figure"
         for name, own in figures.items()
         if any(f.beats(own) for f in figures.values())
     }
@@ -140,4 +140,4 @@ def shortlist(figures: Mapping[str, Figures], as_they_are: Figures, keep: int) -
     count = min(keep, len(front))
     places = [round(i * (len(front) - 1) / max(1, count - 1)) for i in range(count)]
     kept = [front[place] for place in places]
-    return kept, beaten | dict.fromkeys(set(front) - set(kept), "lies between others that were kept")
+    return kept, beaten | dict.fromkeys(set(front) - set(kept), "lies between others")

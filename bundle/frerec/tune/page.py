@@ -41,14 +41,13 @@ def answer(summary: Mapping[str, Any]) -> tuple[str, str, str]:
         why = f"Without them the AUC was {raw['value']:.3f}, with them at best {best['value']:.3f}."
         return "do not add them", "bad", why
     gain = own["minus_RAW"]
-    why = f"AUC {own['value']:.3f}, without them {raw['value']:.3f} ({_signed(gain)})."
+    why = f"AUC {own['value']:.3f}, without them {raw['value']:.3f}: {_signed(gain)}."
     if told["recalibrate"] == "none":
         tried = any(name not in _PLAIN for name in runs)
         more = "Recalibration was tried and brought no more." if tried else "There was nothing to repair."
         return "add them and leave them as they are", "good", f"{why} {more}"
-    whose = "all images, the real ones too" if told["recalibrate"] == "all" else "them, and only them"
-    plain = runs["GDA"]["value"]
-    return f"recalibrate {whose}, and add them", "good", f"{why} As they are: {plain:.3f}."
+    whose = "add them, all images recalibrated" if told["recalibrate"] == "all" else "recalibrate and add them"
+    return whose, "good", f"{why} As they are: {runs['GDA']['value']:.3f}."
 
 
 def tuning_page(summary: Mapping[str, Any]) -> str:
@@ -106,8 +105,8 @@ def _figures_table(summary: Mapping[str, Any]) -> str:
         [
             in_words(name).removesuffix(", synthetic images only"),
             _number(f["radial"]), _number(f["radial_hann"]), _number(f["gap"], 3),
-            f"{f['peak']:.2f} ({f['peak_z']:.1f})", "unchanged" if f["psnr"] is None else _number(f["psnr"], 1),
-            f"not trained for: {f['left_out']}" if f["left_out"] else "",
+            f"{f['peak']:.2f} ({f['peak_z']:.1f})", "" if name == "GDA" else _number(f["psnr"], 1),
+            f"left out: {f['left_out']}" if f["left_out"] else "",
         ]
         for name, f in summary["figures"].items()
     ]  # fmt: skip
