@@ -63,13 +63,14 @@ class Evidence:
     Args:
         data: folder with the sets.
         output: folder for everything made.
-        plan: content of evidence.json.
+        plan: evidence.json, or another of its kind.
         figures: folder for the figures.
     """
 
-    def __init__(self, data: Path, output: Path, plan: dict[str, Any], figures: Path) -> None:
-        self.data, self.output, self.plan, self.figure_folder = data, output, plan, figures
-        self.side = [plan["image_size"]] * 2
+    def __init__(self, data: Path, output: Path, plan: Path, figures: Path) -> None:
+        self.data, self.output, self.plan_file, self.figure_folder = data, output, plan, figures
+        self.plan: dict[str, Any] = json.loads(plan.read_text())
+        self.side = [self.plan["image_size"]] * 2
 
     def command(self, config: str, **settings: object) -> list[str]:
         """A workflow with settings."""
@@ -241,9 +242,9 @@ class Evidence:
 
     def figures(self, _names: list[str]) -> Iterator[Step]:
         """Draw the figures and write the tables."""
-        script = str(ROOT / "scripts" / "plot_evidence.py")
-        words = [sys.executable, script, "--evidence", str(self.output), "--output", str(self.figure_folder)]
-        yield Step(self.figure_folder / "tables.md", words, resumes=True)
+        words = [sys.executable, ROOT / "scripts" / "plot_evidence.py", "--evidence", self.output, "--output",
+                 self.figure_folder, "--plan", self.plan_file]  # fmt: skip
+        yield Step(self.output / "tables.md", list(map(str, words)), resumes=True)
 
     def steps(self, step: str, names: list[str]) -> list[Step]:
         """All of one kind."""
@@ -253,8 +254,7 @@ class Evidence:
     def do(self, step: Step, dry: bool) -> None:
         """Do a step, unless it was done."""
         # a note of its own: weights and reports appear before the step that makes them has finished
-        place = step.made.relative_to(self.output).parts if step.made.is_relative_to(self.output) else ("figures",)
-        note = self.output / "finished" / "__".join(place)
+        note = self.output / "finished" / "__".join(step.made.relative_to(self.output).parts)
         done = not step.resumes and note.is_file() and note.read_text() == step.words
         print(f"[{'done' if done else 'to do'}] {step.words}", flush=True)
         if done or dry:
@@ -281,11 +281,11 @@ def main() -> None:
     parser.add_argument("--steps", nargs="+", choices=(*OF_A_SET, *OF_ALL), help="only these")
     parser.add_argument("--list", action="store_true", help="print the steps and whether they are done; do nothing")
     args = parser.parse_args()
-    plan = json.loads(args.plan.read_text())
-    names = args.sets or list(plan["sets"])
-    if unknown := set(names) - set(plan["sets"]):
-        parser.error(f"--sets {' '.join(sorted(unknown))}: not in {args.plan}, which has {', '.join(plan['sets'])}")
-    evidence = Evidence(args.data.absolute(), args.output.absolute(), plan, args.figures.absolute())
+    evidence = Evidence(*(path.absolute() for path in (args.data, args.output, args.plan, args.figures)))
+    names = args.sets or list(evidence.plan["sets"])
+    if unknown := set(names) - set(evidence.plan["sets"]):
+        known = ", ".join(evidence.plan["sets"])
+        parser.error(f"--sets {' '.join(sorted(unknown))}: not in {args.plan}, which has {known}")
     for kind in args.steps or (*OF_A_SET, *OF_ALL):
         for step in evidence.steps(kind, names):
             evidence.do(step, args.list)

@@ -155,21 +155,28 @@ def arm_table(results: Results) -> str:
 
 
 def setting_table(results: Results) -> str:
-    """Fixed settings and the recommended ones, pooled over the same cells, against RAW; and the worst cell of each."""
+    """Fixed and recommended settings against RAW, pooled over the same cells, and the recommended against the best."""
     settings: dict[str, list[Cell]] = {}
     for cell in results.rows:
         if cell.setting and cell._replace(setting="") in results.cells:
             settings.setdefault(cell.setting, []).append(cell)
     every = [{cell._replace(setting="") for cell in cells} for cells in settings.values()]
     common = sorted(set.intersection(*every)) if every else []
-    rows = []
+    if not common:
+        return "none\n"
+    gains = {}
     for name in settings:
         arms = {cell: next(iter(results.rows[cell._replace(setting=name)])) for cell in common}
-        parts = [results.auc(c._replace(setting=name), arm) - results.auc(c, "RAW") for c, arm in arms.items()]
-        if parts:
-            worst = min(float(part.per_seed.mean()) for part in parts)
-            rows.append([name, shown(average(parts).estimate()), number(worst, "+"), str(len(parts))])
-    return markdown(["setting", "AUC - RAW, pooled", "worst cell", "cells"], rows)
+        gains[name] = [results.auc(c._replace(setting=name), arm) - results.auc(c, "RAW") for c, arm in arms.items()]
+    best = max(gains.keys() - {"tuned"}, key=lambda name: average(gains[name]).per_seed.mean(), default="tuned")
+    if "tuned" in gains and best != "tuned":
+        pairs = zip(gains["tuned"], gains[best], strict=True)
+        gains[f"tuned, minus {best}"] = [tuned - fixed for tuned, fixed in pairs]
+    rows = [
+        [name, shown(average(parts).estimate()), number(min(float(p.per_seed.mean()) for p in parts), "+")]
+        for name, parts in gains.items()
+    ]
+    return markdown(["setting", f"AUC - RAW, pooled over {len(common)} cells", "worst cell"], rows)
 
 
 def main() -> None:

@@ -65,7 +65,7 @@ def test_the_budget_ends_between_runs_and_a_larger_one_goes_on(make_tuner: Any, 
     assert len(list((tmp_path / "runs").iterdir())) == 10
     leave(5)
     (tmp_path / "tuned.json").unlink()
-    told = r"budget_minutes=300.0: it ended after 5 of the 8 runs .*\. Give at least 4.8e\+02; the same command"
+    told = r"budget_minutes=300.0: it ended after 5 of the 8 runs .*\. Give at least 480; the same command"
     with pytest.raises(ConfigError, match=told):
         tuner(300).run()
     assert not (tmp_path / "tuned.json").exists()

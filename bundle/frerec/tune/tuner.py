@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -93,7 +94,10 @@ class Tuner:
         Raises:
             ConfigError: the budget ended before all candidates could be compared.
         """
-        figures = {name: self._figures(name, path) for name, path in self._figure_files().items()}
+        files = self._figure_files()
+        figures = {}
+        for number, (name, path) in enumerate(files.items(), 1):
+            figures[name] = self._figures(name, path, f"{number} of {len(files)}")
         own = {candidate.name: figures[candidate.name] for candidate in self.measured}
         kept, left_out = shortlist(own, figures[AS_THEY_ARE.name], self.keep)
         tried = [c for c in self.candidates.values() if c.stage and c.name.removesuffix(" all") in kept]
@@ -130,16 +134,17 @@ class Tuner:
         for run in wanted:
             record = finished.get(run)
             if record is None:
-                each = float(np.mean([r.details["seconds"] for r in records.values()])) if records else 0.0
-                if self.spent + each > self.budget:
+                if self.spent + _seconds_a_run(records.values()) > self.budget:
                     logger.info("the budget ends here, after %d runs", len(records))
                     return False
                 record = self.study.train(run)
                 write_record(self.folder / "runs", record)
-                left = min(each * (total - len(records) - 1), self.budget - self.spent - record.details["seconds"])
+                seconds = record.details["seconds"]
+                each = _seconds_a_run((*records.values(), record))
+                left = min(each * (total - len(records) - 1), self.budget - self.spent - seconds)
                 logger.info(
                     "run %d of %d: %s, seed %d: validation AUC %.3f, %.0f s; about %s left", len(records) + 1, total,
-                    run.arm, run.seed, record.details["val_auc"], record.details["seconds"],
+                    run.arm, run.seed, record.details["val_auc"], seconds,
                     timedelta(minutes=round(max(left, 0) / 60)),
                 )  # fmt: skip
             records[run] = record
@@ -148,7 +153,7 @@ class Tuner:
 
     def _too_short(self, done: int, needed: int) -> ConfigError:
         each = (self.spent / 60) / done if done else 0.0
-        more = f"Give at least {self.spent / 60 + each * (needed - done):.2g}" if done else "Give more"
+        more = f"Give at least {math.ceil(round(self.spent / 60 + each * (needed - done), 2))}" if done else "Give more"
         return ConfigError(
             "budget_minutes", self.budget / 60, f"it ended after {done} of the {needed} runs of a first comparison",
             f"{more}; the same command goes on where it was",
@@ -179,7 +184,7 @@ class Tuner:
         }
         return {name: self.folder / "figures" / f"{name.replace(' ', '_')}-{key}.json" for name, key in keys.items()}
 
-    def _figures(self, name: str, path: Any) -> Figures:
+    def _figures(self, name: str, path: Any, place: str) -> Figures:
         """Figures of one candidate, from their file where they are known."""
         if not path.is_file():
             if self.spent > self.budget:
@@ -199,7 +204,8 @@ class Tuner:
             figures = worst(found)
             seconds = round(time.monotonic() - began, 1)
             write_json(path, {**asdict(figures), "seconds": seconds})
-            logger.info("figures of %s: detector %.2f, gap %.2f, %.0f s", name, figures.detector, figures.gap, seconds)
+            told = figures.detector, figures.gap, seconds
+            logger.info("figures %s: %s, detector %.2f, gap %.2f, %.0f s", place, name, *told)
         content = json.loads(path.read_text(encoding="utf-8"))
         self.spent += content.pop("seconds")
         # JSON has no infinity
@@ -236,6 +242,10 @@ class Tuner:
             stream.write(tuning_page(summary))
         logger.info("recommended: %s (%s); see %s", chosen.name, decision.sure, self.folder / "report.html")
         return summary
+
+
+def _seconds_a_run(records: Collection[Record]) -> float:
+    return float(np.mean([record.details["seconds"] for record in records])) if records else 0.0
 
 
 def _rounds(seeds: int) -> Iterator[int]:
