@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from monai.bundle import ConfigParser
 
 from frerec.errors import ConfigError
+from frerec.run.preflight import PreflightError
 from frerec.study.regime import RareClass
 from tests.tune.conftest import Planted
 
@@ -101,3 +103,20 @@ def test_what_cannot_work_is_refused_before_anything_is_computed(
     with pytest.raises(ConfigError, match=told):
         make_tuner("equal", tmp_path, **settings)
     assert not (tmp_path / "runs").exists() and not (tmp_path / "figures").exists()
+
+
+def test_what_is_missing_or_wrong_is_told_by_id(
+    planted: Planted, bundle_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = ConfigParser()
+    parser.read_config(str(bundle_root / "configs" / "tune.json"))
+    wrong = {
+        "datalist": str(planted.datalist), "output_dir": str(tmp_path), "budget_minutes": 0, "strengths": [0.3, 2],
+        "mask_ratios": 0.1, "stages": "shr", "keep": 0,
+    }  # fmt: skip
+    parser.update(wrong)
+    with pytest.raises(PreflightError) as ended:
+        parser.get_parsed_content("run#0")
+    told = {getattr(problem, "config_id", "") for problem in ended.value.problems}
+    assert told == {"synthetic_dir", "budget_minutes", "strengths", "mask_ratios", "stages", "keep"}
+    assert "strengths=[0.3, 2]: 2: not between 0 and 1" in capsys.readouterr().err
