@@ -24,7 +24,7 @@ def result(mean: float, spread: float = 0.01, seed: int = 0) -> Replicates:
     [
         ({NOT_ADDED: 0.87, AS_THEY_ARE: 0.79, SHR: 0.871}, NOT_ADDED, "open"),
         ({NOT_ADDED: 0.90, AS_THEY_ARE: 0.79, SHR: 0.80}, NOT_ADDED, "shown"),
-        ({NOT_ADDED: 0.80, AS_THEY_ARE: 0.90, SHR: 0.902}, AS_THEY_ARE, "open"),
+        ({NOT_ADDED: 0.80, AS_THEY_ARE: 0.90, SHR: 0.902}, AS_THEY_ARE, "shown"),
         ({NOT_ADDED: 0.80, AS_THEY_ARE: 0.79, SHR: 0.90, BOTH: 0.903}, SHR, "shown"),
         ({NOT_ADDED: 0.80, AS_THEY_ARE: 0.79, SHR: 0.85, BOTH: 0.95}, BOTH, "shown"),
         ({NOT_ADDED: 0.80, AS_THEY_ARE: 0.80, SHR.everything: 0.95, BOTH: 0.95}, BOTH, "shown"),

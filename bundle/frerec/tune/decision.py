@@ -21,7 +21,8 @@ class Decision:
         best: the candidate with the highest mean.
         seeds: how many seeds the candidates have in common.
         against: difference of the recommendation to the alternatives that matter, by name.
-        sure: one of :data:`GRADES`: that of the least certain of these differences.
+        sure: one of :data:`GRADES`: that of the least certain difference to an alternative of less effort, since of
+            equally good ways that one would have been chosen; where there is none, to the best alternative.
     """
 
     chosen: Candidate
@@ -65,5 +66,7 @@ def decide(found: Mapping[Candidate, Replicates]) -> Decision:
     # the alternatives of another kind, each by its best
     others = [max(kind, key=lambda c: mean[c]) for kind in kinds if kind and chosen not in kind]
     against = {other.name: (together[chosen] - together[other]).estimate() for other in others}
-    sure = max((grade(difference) for difference in against.values()), key=GRADES.index)
+    easier = [other for other in others if other.effort < chosen.effort]
+    decisive = easier or [max(others, key=lambda c: mean[c])]
+    sure = max((grade(against[other.name]) for other in decisive), key=GRADES.index)
     return Decision(chosen, best, len(next(iter(together.values())).seeds), against, sure)

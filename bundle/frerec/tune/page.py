@@ -12,11 +12,11 @@ from frerec.report.html import card, cards, note, page, section, table
 
 _PLAIN = {"RAW": "not adding them", "GDA": "adding them as they are"}
 _SURE = {
-    "shown": ("it was shown", "good", "Every difference below is beyond chance (95 % interval)."),
-    "likely": ("likely, not shown", "fair", "Every difference below is above one standard error, not all are beyond "
-               "chance (95 % interval). A larger budget or more validation images would tell."),
-    "open": ("open", "unknown", "At least one alternative did not differ beyond chance; of ways that do as well, this "
-             "is the one of least effort. The intervals say what remains possible."),
+    "shown": ("it was shown", "good", "it is better beyond chance (95 % interval)."),
+    "likely": ("likely, not shown", "fair", "it is better by more than one standard error, but not beyond chance (95 % "
+               "interval); a larger budget or more validation images would tell."),
+    "open": ("open", "unknown", "it is not better by more than one standard error; of ways that do as well, this is "
+             "the one of least effort. The intervals say what remains possible."),
 }  # fmt: skip
 
 
@@ -60,10 +60,11 @@ def tuning_page(summary: Mapping[str, Any]) -> str:
     words, tone, why = answer(summary)
     sure, sure_tone, meaning = _SURE[told["sure"]]
     against = "; ".join(f"against {in_words(name)}: {_signed(d)}" for name, d in summary["against"].items())
+    held = "Against every way of less effort" if told["add"] else "Against the best way to add them"
     head = "<header><h1>FreRec: what to do with these generated images</h1></header>"
     found = [
         card("What should be done with them?", words, tone, why),
-        card("How sure is that?", sure, sure_tone, f"{meaning} AUC {against}; {told['seeds']} seeds."),
+        card("How sure is that?", sure, sure_tone, f"{held} {meaning} AUC {against}; {told['seeds']} seeds."),
     ]
     body = [head, cards("Recommendation", found), section("How to do it", *_how(summary))]
     body.append(section("What the images look like", note(
