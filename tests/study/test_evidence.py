@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 PLAN = {
-    "image_size": 32, "generators": ["pixel_diffusion"], "fractions": [0.5], "seeds": 2, "seeds_of_others": 1,
+    "image_size": 32, "generators": ["pixel_diffusion"], "fractions": [0.25, 0.5], "seeds": 2, "seeds_of_others": 1,
     "max_steps": 10, "cnn_steps": 0, "shown": 24,
     "tune": {
         "rare_fraction": 0.5, "num_seeds": 2, "validations": 1, "stages": ["shr"], "strengths": [1.0],
@@ -26,7 +26,7 @@ PLAN = {
     "fixed": {"SHR 1, mask 0.5": {"strength": 1.0, "mask_ratio": 0.5, "transition": 0.1, "use_network": False}},
     "sets": {
         "stripes": {
-            "title": "striped", "classes": ["class0", "class1"], "rare": ["class1"], "channels": 1, "count": 56,
+            "title": "striped", "classes": ["class0", "class1"], "rare": ["class1"], "channels": 1, "count": 90,
             "diffusion_epochs": 1, "epochs": 1,
         },
         "given": {
@@ -67,9 +67,14 @@ def run(words: list[str], bundle_root: Path, *more: str) -> str:
     return done.stdout
 
 
-def test_from_data_to_figures_in_one_command(words: list[str], bundle_root: Path) -> None:
+@pytest.fixture(scope="module")
+def told(words: list[str], bundle_root: Path) -> str:
+    """What the command prints that makes everything of one set."""
     assert run(words, bundle_root, "--list").count("[to do]") == 22
-    told = run(words, bundle_root)
+    return run(words, bundle_root, "--sets", "stripes")
+
+
+def test_from_data_to_figures_in_one_command(words: list[str], told: str, bundle_root: Path) -> None:
     out, figures = Path(words[5]), Path(words[7])
     for name in ("rare", "harm", "spectra"):
         assert "<svg" in (figures / f"evidence_{name}.svg").read_text()
@@ -82,7 +87,7 @@ def test_from_data_to_figures_in_one_command(words: list[str], bundle_root: Path
         return next(r["auc"] for r in rows if "setting" not in r and same.items() <= r.items())
 
     starts = [row for row in rows if row["arm"] == "RAW" and "setting" not in row]
-    assert len(starts) == 2 * 2, "sets, seeds"
+    assert len(starts) == 2 * 2, "shares, seeds"
     expected = np.mean([auc(row, "GDA") - auc(row, "RAW") for row in starts])
     tables = (out / "tables.md").read_text()
     assert "test patients and seeds" in tables and tables in told
@@ -95,12 +100,23 @@ def test_from_data_to_figures_in_one_command(words: list[str], bundle_root: Path
     ):  # fmt: skip
         assert words_of_table in tables
 
-    again = run(words, bundle_root, "--steps", "lists", "generators", "networks", "tunings")
-    assert "[to do]" not in again and again.count("[done]") == 7
-    tuned = sorted(out.glob("tuned/*/*/*/metrics.json"))
-    assert [path.parts[-4] for path in tuned] == ["given", "stripes"]
+    again = run(words, bundle_root, "--sets", "stripes", "--steps", "lists", "generators", "networks", "tunings")
+    assert "[to do]" not in again and again.count("[done]") == 4
 
 
+def test_a_set_with_images_of_an_outside_generator(words: list[str], bundle_root: Path) -> None:
+    words = [*words, "--sets", "given"]
+    run(words, bundle_root, "--steps", "lists")
+    with (Path(words[5]) / "lists" / "given_twin.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["label"] for row in rows} == {"class0", "class1"}, "one is called class1 there"
+    assert all(Path(row["image"]).is_file() for row in rows)
+    told = run(words, bundle_root, "--list")
+    assert "generator" not in told and "build_bank" not in told, "its real images are those of another set"
+    assert "synthetic_datalist" in told and f"{Path('lists') / 'given_twin.csv'}" in told
+
+
+@pytest.mark.usefixtures("told")
 def test_from_the_lines_alone_intervals_are_over_seeds(words: list[str], bundle_root: Path, tmp_path: Path) -> None:
     out = Path(words[5])
     (tmp_path / "runs").mkdir()
