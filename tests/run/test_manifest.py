@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from frerec.errors import ConfigError, InputError
+from frerec.run import lock
 from frerec.run import manifest as module
 from frerec.run.manifest import Manifest, merge_manifests, read_all_records, read_records
 from frerec.run.outcome import Outcome
@@ -104,7 +105,7 @@ def test_two_runs_into_one_folder_are_refused(tmp_path: Path, monkeypatch: pytes
     other.start()
     try:
         assert ready.wait(60)
-        monkeypatch.setattr(module, "_LOCK_PATIENCE_S", 0.3)
+        monkeypatch.setattr(lock, "_PATIENCE_S", 0.3)
         with pytest.raises(InputError, match="another run is writing"):
             Manifest(tmp_path, {}).open()
     finally:
