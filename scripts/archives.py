@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -149,15 +149,20 @@ class Dimse:
     def fetch(self, study: str, series: str, wanted: Iterable[Instance]) -> Iterator[tuple[Instance, Result]]:
         """The files of instances, as they are stored."""
         for sop_class, group in groupby(sorted(wanted), lambda instance: instance.sop_class):
-            came: dict[str, bytes] = {}
             # one context for each transfer syntax, so that none is converted on the way
             contexts = [build_context(_GET), *(build_context(sop_class, syntax) for syntax in ALL_TRANSFER_SYNTAXES)]
+            came: dict[str, bytes] = {}
             handlers = [(evt.EVT_C_STORE, _keep, [came])]
+            missing = {instance.uid: instance for instance in group}
             with self._associated(contexts, [build_role(sop_class, scp_role=True)], handlers) as association:
-                for instance in group:
-                    ids = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": instance.uid}
-                    code = self._code(self._asked(association.send_c_get, _GET, "IMAGE", ids)[-1][0])
-                    yield instance, came.pop(instance.uid, None) or _refused(instance.uid, code)
+                for some in _parts(list(missing)):
+                    ids = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": some}
+                    for status, _ in self._asked(association.send_c_get, _GET, "IMAGE", ids):
+                        code = self._code(status)
+                        for uid in came.keys() & missing.keys():
+                            yield missing.pop(uid), came.pop(uid)
+                    for uid in missing.keys() & set(some):
+                        yield missing.pop(uid), _refused(uid, code)
 
     def store(self, files: Iterable[Path]) -> Iterator[tuple[Path, Result]]:
         """Store files over one association."""
@@ -189,20 +194,20 @@ class Dimse:
 
     def _find(self, level: str, **ids: str) -> list[Dataset]:
         with self._associated([build_context(_FIND)]) as association:
-            answers = self._asked(association.send_c_find, _FIND, level, ids)
+            answers = list(self._asked(association.send_c_find, _FIND, level, ids))
         code = self._code(answers[-1][0])
         if code_to_category(code) != "Success":
             raise _refused(self.url, code)
         return [row for _status, row in answers if row is not None]
 
-    def _asked(self, send: Callable[..., Any], model: str, level: str, ids: dict[str, str]) -> list[Any]:
+    def _asked(self, send: Callable[..., Any], model: str, level: str, ids: Mapping[str, Any]) -> Iterator[Any]:
         """The answers to a query, of which the last one tells how it ended."""
         query = Dataset()
         query.QueryRetrieveLevel = level
         for keyword, value in ids.items():
             setattr(query, keyword, value)
         try:
-            return list(send(query, model))
+            yield from send(query, model)
         except (RuntimeError, ValueError) as error:  # the association has ended, or allows no such query
             raise self._ended() from error
 
@@ -245,6 +250,11 @@ class Dimse:
 def _keep(event: evt.Event, came: dict[str, bytes]) -> int:
     came[event.request.AffectedSOPInstanceUID] = event.encoded_dataset()
     return 0x0000
+
+
+def _parts(uids: list[str]) -> Iterator[list[str]]:
+    # a list of UIDs has to stay below 64 KiB
+    return (uids[start : start + 500] for start in range(0, len(uids), 500))
 
 
 def _refused(name: str | Path, code: int) -> InputError:

@@ -25,10 +25,16 @@ from pydicom.misc import is_dicom
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bundle"))
 
-from frerec.errors import EXIT_PREFLIGHT, InputError
+from frerec.errors import (
+    EXIT_BROKE_OFF,
+    EXIT_INTERRUPTED,
+    EXIT_NOTHING_DONE,
+    EXIT_OK,
+    EXIT_PREFLIGHT,
+    EXIT_SOME_FAILED,
+    InputError,
+)
 from frerec.files import atomic_write, printable
-from frerec.run.failure import EXIT_INTERRUPTED
-from frerec.run.outcome import EXIT_BROKE_OFF, EXIT_NOTHING_DONE, EXIT_OK, EXIT_SOME_FAILED
 
 try:
     from scripts.archives import DicomWeb, Dimse, archive_at
@@ -37,6 +43,7 @@ except ModuleNotFoundError as error:
 
 # archives hold UIDs that break the standard's rules for zeros and dots
 _UID = re.compile(r"[0-9][0-9.]{0,63}")
+_TOLD = ("fetched", "there before", "stored", "failed", "series left out")
 _OURS = ("[FreRec]", "[FreRec synthetic]")
 
 
@@ -131,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         code, stopped = EXIT_BROKE_OFF if counts.total() else EXIT_PREFLIGHT, str(error)
     if counts.total():
-        print(", ".join(f"{count} {word}" for word, count in counts.items() if count), flush=True)
+        print(", ".join(f"{counts[word]} {word}" for word in _TOLD if counts[word]), flush=True)
     if stopped:
         print(printable(f"{args.command} stopped: {stopped}"), file=sys.stderr)
         return code

@@ -13,21 +13,11 @@ from typing import Any, TextIO
 from ignite.engine import Engine, Events
 from tqdm import tqdm
 
-from frerec.errors import ConfigError, FreRecError, OutputError
+from frerec.errors import EXIT_NOTHING_DONE, EXIT_OK, ConfigError, FreRecError, OutputError
 from frerec.files import printable
 from frerec.ranks import rank
 from frerec.run.manifest import Manifest
-from frerec.run.outcome import (
-    DONE,
-    EXIT_NOTHING_DONE,
-    EXIT_OK,
-    FAILED,
-    IGNORED,
-    SKIPPED,
-    UNCHANGED,
-    Outcome,
-    exit_code,
-)
+from frerec.run.outcome import DONE, FAILED, IGNORED, SKIPPED, UNCHANGED, Outcome, exit_code
 from frerec.shr.retrieval.familiarity import FOREIGNER, UNUSUAL
 
 _PLAIN_INTERVAL_S = 30.0
