@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +22,7 @@ from frerec import rank, world_size
 from frerec.errors import ConfigError
 
 Tree = Callable[[Path], dict[str, Any]]
+ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 300
 
 
@@ -75,22 +79,6 @@ def test_one_is_killed_and_another_number_of_processes_goes_on(
     assert list(tmp_path.rglob(".*")) == []
 
 
-def test_who_is_done_early_with_a_broken_file_waits_for_the_others(
-    words: list[str], output_tree: Tree, mixed_folder: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    # In order of name: the first process has one broken file and nothing else, the second one all the work. If the
-    # first left at once, torchrun would end the second.
-    (folder / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    (folder / "1.nii.gz").write_bytes((mixed_folder / "scan_2.nii.gz").read_bytes())
-    running = torchrun(2, [*words, "--dataset_dir", str(folder)], tmp_path / "out")
-    told, _ = running.communicate(timeout=PATIENCE_S)
-    assert running.returncode == 1, told
-    lines = map(json.loads, (tmp_path / "out" / "manifest.jsonl").read_text().splitlines())
-    assert {line["path"]: line["status"] for line in lines} == {"0.png": "skipped", "1.nii.gz": "done"}
-
-
 def test_a_process_without_an_image_is_no_failure(
     artefacts: dict[str, str],
     mixed_folder: Path,
@@ -111,6 +99,86 @@ def test_a_process_without_an_image_is_no_failure(
         workflow.initialize()
         workflow.run()
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "a.png.json", "manifest.jsonl"]
+
+
+@pytest.fixture
+def recipes(tmp_path: Path, mixed_folder: Path) -> tuple[list[str], Path, dict[str, str]]:
+    """The code blocks of the page for a small folder, a folder for results, and an environment with the programs."""
+    page = (ROOT / "docs" / "how-to" / "share_the_work.md").read_text()
+    images, results, programs = tmp_path / "images", tmp_path / "results", tmp_path / "bin"
+    images.mkdir()
+    for index in range(3):
+        shutil.copy(mixed_folder / "picture_0.png", images / f"{index}.png")
+    programs.mkdir()
+    for name, words in (("frerec", " -m frerec"), ("python", ""), ("torchrun", " -m torch.distributed.run")):
+        (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{words} "$@"\n')
+        (programs / name).chmod(0o755)
+    places = {"<images>": str(images), "<results>": str(results), "<bundle>": str(ROOT)}
+    blocks = re.findall(r"^```(?:bash|python)\n(.*?)\n```$", page, re.M | re.S)
+    for name, place in places.items():
+        blocks = [block.replace(name, place) for block in blocks]
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    ours = {"PATH": path, "PYTHONPATH": str(ROOT / "bundle"), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return blocks, results, os.environ | ours
+
+
+def is_whole(results: Path) -> bool:
+    """Whether everything is done and listed in one manifest."""
+    (manifest,) = results.glob("manifest*")
+    records = [json.loads(line) for line in manifest.read_text().splitlines()]
+    return manifest.name == "manifest.jsonl" and [record["status"] for record in records] == ["done"] * 3
+
+
+def test_the_torchrun_recipe_waits_for_all(recipes: tuple[list[str], Path, dict[str, str]], tmp_path: Path) -> None:
+    blocks, results, environment = recipes
+    # In order of name: the first process has one broken file and nothing else. If it left at once, torchrun would end
+    # the second one.
+    (tmp_path / "images" / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "images" / "2.png").unlink()
+    done = subprocess.run(["bash", "-c", blocks[0]], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    lines = map(json.loads, (results / "manifest.jsonl").read_text().splitlines())
+    assert {line["path"]: line["status"] for line in lines} == {"0.png": "skipped", "1.png": "done"}
+
+
+def test_the_slurm_recipe(recipes: tuple[list[str], Path, dict[str, str]], tmp_path: Path) -> None:
+    """Slurm gives each task of the array these variables; the rest is up to the shell."""
+    (script,) = [block for block in recipes[0] if "#SBATCH --array" in block]
+    assert subprocess.run(["bash", "-n", "-c", script]).returncode == 0
+    tasks = [
+        subprocess.Popen(
+            ["bash", "-c", script],
+            cwd=tmp_path,
+            env=recipes[2] | {"SLURM_ARRAY_TASK_ID": index, "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_CPUS_PER_TASK": "1"},
+        )
+        for index in "01"
+    ]
+    assert [task.wait(PATIENCE_S) for task in tasks] == [0, 0]
+    assert is_whole(recipes[1])
+
+
+def test_the_ray_recipe_even_if_a_process_is_killed(
+    recipes: tuple[list[str], Path, dict[str, str]], tmp_path: Path
+) -> None:
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is not installed (pip install ray)")
+    blocks, results, environment = recipes
+    (script,) = [block for block in blocks if "import ray" in block]
+    (command,) = [block for block in blocks if "share_by_ray.py" in block]
+    (tmp_path / "share_by_ray.py").write_text(script)
+    running = subprocess.Popen(["bash", "-c", f"exec {command[:-1]}2"], cwd=tmp_path, env=environment)
+    give_up = time.monotonic() + PATIENCE_S
+    own = results / "manifest.1-of-2.jsonl"
+    while not own.exists():
+        assert running.poll() is None and time.monotonic() < give_up
+        time.sleep(0.001)
+    words = ["--shard_index", "1"]
+    for process in psutil.process_iter(["cmdline"]):
+        line = process.info["cmdline"] or []
+        if str(results) in line and any(line[i : i + 2] == words for i in range(len(line))):
+            process.kill()
+    assert running.wait(PATIENCE_S) == 0
+    assert is_whole(results)
 
 
 def test_variables_that_mean_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
