@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 
 from frerec import rank, world_size
 from frerec.errors import ConfigError
@@ -179,6 +179,19 @@ def test_the_ray_recipe_even_if_a_process_is_killed(
             process.kill()
     assert running.wait(PATIENCE_S) == 0
     assert is_whole(results)
+
+
+@pytest.mark.parametrize("name", ["inference", "study"])
+def test_a_share_asked_for_goes_before_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("RANK", "3")
+    parser = ConfigParser()
+    parser.read_config(str(ROOT / "configs" / f"{name}.json"))
+    ids = ("shard_index", "shard_count")
+    assert [parser.get_parsed_content(key) for key in ids] == [3, 4]
+    parser.parse(reset=True)
+    parser.update({"shard_index": 0, "shard_count": 1})
+    assert [parser.get_parsed_content(key) for key in ids] == [0, 1]
 
 
 def test_variables_that_mean_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
