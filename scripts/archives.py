@@ -59,15 +59,15 @@ class DicomWeb:
         """Description of each series of a study, by UID."""
         with self._answers():
             found = self.client.search_for_series(study, fields=["SeriesDescription"], get_remaining=True)
-        rows = [Dataset.from_json(row) for row in found]
-        return {row.SeriesInstanceUID: str(row.get("SeriesDescription", "")) for row in rows}
+            rows = [Dataset.from_json(row) for row in found]
+            return {row.SeriesInstanceUID: str(row.get("SeriesDescription", "")) for row in rows}
 
     def instances(self, study: str, series: str) -> list[Instance]:
         """The instances of a series."""
         with self._answers():
             found = self.client.search_for_instances(study, series, get_remaining=True)
-        rows = [Dataset.from_json(row) for row in found]
-        return [Instance(str(row.get("SOPClassUID", "")), row.SOPInstanceUID) for row in rows]
+            rows = [Dataset.from_json(row) for row in found]
+            return [Instance(str(row.get("SOPClassUID", "")), row.SOPInstanceUID) for row in rows]
 
     def fetch(self, study: str, series: str, wanted: Iterable[Instance]) -> Iterator[tuple[Instance, Result]]:
         """The files of instances, as they are stored."""
@@ -82,10 +82,10 @@ class DicomWeb:
     def _retrieve(self, study: str, series: str, uid: str) -> bytes:
         with self._answers():
             dataset = self.client.retrieve_instance(study, series, uid, media_types=(("application/dicom", "*"),))
+            buffer = BytesIO()
+            pydicom.dcmwrite(buffer, dataset)
         if dataset.get("SOPInstanceUID") != uid:
             raise InputError(uid, "the archive sent another object", "Report it to whoever runs the archive")
-        buffer = BytesIO()
-        pydicom.dcmwrite(buffer, dataset)
         return buffer.getvalue()
 
     def _store(self, path: Path) -> bytes:
@@ -114,12 +114,13 @@ class DicomWeb:
             if code in (401, 403):
                 remedy = "Write user and password for its host into ~/.netrc, or the file that NETRC names"
                 raise Lost(self.url, f"the archive refuses access (HTTP {code})", remedy) from error
-            raise InputError(self.url, f"the archive answers with HTTP {code}", "Check address and study") from error
+            remedy = "Check address and study; the archive's log tells the reason"
+            raise InputError(self.url, f"the archive answers with HTTP {code}", remedy) from error
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             raise Lost(self.url, _NO_ANSWER, _IS_IT_THERE) from error
-        except (requests.RequestException, ValueError, KeyError, IndexError) as error:
-            reason = f"this does not answer like a DICOMweb service ({type(error).__name__})"
-            raise InputError(self.url, reason, "Give the root of its services, such as .../dicom-web") from error
+        except Exception as error:  # what is no DICOM or JSON may raise anything
+            reason = f"the answer is not understood ({type(error).__name__})"
+            raise InputError(self.url, reason, "Give the root of DICOMweb services, such as .../dicom-web") from error
 
 
 class Dimse:
@@ -149,6 +150,10 @@ class Dimse:
     def fetch(self, study: str, series: str, wanted: Iterable[Instance]) -> Iterator[tuple[Instance, Result]]:
         """The files of instances, as they are stored."""
         for sop_class, group in groupby(sorted(wanted), lambda instance: instance.sop_class):
+            if not sop_class:
+                reason, remedy = "the archive does not tell what kind of object it is", "Fetch it over DICOMweb"
+                yield from ((instance, InputError(instance.uid, reason, remedy)) for instance in group)
+                continue
             # one context for each transfer syntax, so that none is converted on the way
             contexts = [build_context(_GET), *(build_context(sop_class, syntax) for syntax in ALL_TRANSFER_SYNTAXES)]
             came: dict[str, bytes] = {}
@@ -170,7 +175,7 @@ class Dimse:
         read: dict[Path, InputError | None] = {}
         for path in files:
             try:
-                meta = _read(path).file_meta
+                meta = _read(path, stop_before_pixels=True).file_meta
                 kinds[meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID] = None
                 read[path] = None
             except InputError as error:
@@ -189,6 +194,8 @@ class Dimse:
             return InputError(path, "the archive takes no objects of this kind", "Ask whoever runs the archive")
         except RuntimeError as error:  # the association has ended
             raise self._ended() from error
+        except InputError as error:
+            return error
         code = self._code(status)
         return b"" if code_to_category(code) in ("Success", "Warning") else _refused(path, code)
 
@@ -208,8 +215,11 @@ class Dimse:
             setattr(query, keyword, value)
         try:
             yield from send(query, model)
-        except (RuntimeError, ValueError) as error:  # the association has ended, or allows no such query
+        except RuntimeError as error:  # the association has ended
             raise self._ended() from error
+        except ValueError as error:  # it has no context for this
+            reason = f"the archive offers no query and retrieve to {self.calling}"
+            raise Lost(self.url, reason, "Allow it there, in Orthanc by AllowFind and AllowGet") from error
 
     @contextmanager
     def _associated(
@@ -261,9 +271,9 @@ def _refused(name: str | Path, code: int) -> InputError:
     return InputError(name, f"the archive refuses it (status {code:04X}H)", "Its log tells the reason")
 
 
-def _read(path: Path) -> Dataset:
+def _read(path: Path, stop_before_pixels: bool = False) -> Dataset:
     try:
-        dataset = pydicom.dcmread(path)
+        dataset = pydicom.dcmread(path, stop_before_pixels=stop_before_pixels)
         whole = all(dataset.file_meta.get(name) for name in ("MediaStorageSOPClassUID", "TransferSyntaxUID"))
     except Exception as error:  # a broken file may raise anything
         raise InputError(path, f"not a sound DICOM file ({type(error).__name__})", "Make it anew") from error
@@ -274,8 +284,10 @@ def _read(path: Path) -> Dataset:
 
 def archive_at(url: str) -> DicomWeb | Dimse:
     """The archive at an address."""
-    scheme = url.partition("://")[0]
+    scheme, _, rest = url.partition("://")
     if scheme in ("http", "https"):
+        if "@" in rest:
+            raise InputError("the address", "user and password do not belong in it", "Write them into ~/.netrc")
         return DicomWeb(url)
     if scheme == "dicom":
         return Dimse(url)

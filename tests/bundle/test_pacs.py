@@ -221,9 +221,14 @@ def test_objects_come_and_go_as_they_are_encoded(way: str, place: Place, shared_
         shutil.copy(name, away / f"no_ending_{index}")
     (away / "notes.txt").write_text("not an image")
     (away / "broken").write_bytes(names[0].read_bytes()[:300])
+    cut = (shared_data / "dicom" / SLICES[0]).read_bytes()
+    (away / "cut").write_bytes(cut[: len(cut) // 2])
     said = place.run("store", place.addresses[way], away, code=1)
-    assert said[0] == "4 stored, 1 failed\n"
-    assert said[1].startswith(f"failed: {away / 'broken'}: a DICOM file that does not say what it is.")
+    assert said[0] == "4 stored, 2 failed\n"
+    told = said[1].splitlines()
+    assert len(told) == 2
+    assert told[0].startswith(f"failed: {away / 'broken'}: a DICOM file that does not say what it is.")
+    assert told[1].startswith(f"failed: {away / 'cut'}: not a sound DICOM file")
     for source in map(pydicom.dcmread, names):
         place.run("fetch", place.addresses[way], source.StudyInstanceUID, "--output_dir", "back")
         came = held(place.folder / "back")[source.SOPInstanceUID]
@@ -242,7 +247,7 @@ def test_what_cannot_be_is_told_in_one_line(place: Place, shared_data: Path) -> 
         (f"http://127.0.0.1:{closed}/dicom-web", study): "there is no answer. Check the address",
         (f"dicom://FREREC@127.0.0.1:{closed}/ORTHANC", study): "there is no answer. Check the address",
         ("dicom://FREREC@nowhere.invalid:104/ORTHANC", study): "there is no answer. Check the address",
-        (web.replace("dicom-web", "elsewhere"), study): "the archive answers with HTTP 404. Check address and study",
+        (web.replace("dicom-web", "elsewhere"), study): "the archive answers with HTTP 404. Check address and study;",
         (
             dimse.replace("ORTHANC", "OTHER"),
             study,
@@ -253,6 +258,7 @@ def test_what_cannot_be_is_told_in_one_line(place: Place, shared_data: Path) -> 
         (web, "1.2.3"): "1.2.3: no such study at http",
         (dimse, "1.2.3"): "1.2.3: no such study at dicom",
         (web, "../1.2"): "../1.2: not a UID",
+        (web.replace("//", "//frerec:secret@"), study): "the address: user and password do not belong in it.",
     }
     for (address, asked), reason in told.items():
         said = place.run("fetch", address, asked, "--output_dir", "out", code=3)
