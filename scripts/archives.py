@@ -20,9 +20,12 @@ from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, build_context, build_role, evt
 from pynetdicom.status import code_to_category
 
 from frerec.errors import InputError
+from frerec.io.dicom.files import read_dataset
 
 # PS3.4, C.6.2: Study Root Query/Retrieve
 _FIND, _GET = "1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.5.1.4.1.2.2.3"
+# of integers, floats and doubles
+_PIXELS, _UNDEFINED = {0x7FE00010, 0x7FE00008, 0x7FE00009}, 0xFFFFFFFF
 _TIMEOUT_S = 60
 _NO_ANSWER, _IS_IT_THERE = "there is no answer", "Check the address, and that the archive runs"
 
@@ -50,8 +53,10 @@ class DicomWeb:
         self.url = url
         session = requests.Session()
         session.request = partial(session.request, timeout=_TIMEOUT_S)  # type: ignore[method-assign]
-        with self._answers():
+        try:
             self.client = DICOMwebClient(url, session, permissive_uid=True)
+        except ValueError as error:
+            raise InputError(url, "not an address", "Write https://host:port/dicom-web") from error
         # a large object is sent in pieces that exist only once
         self.client.set_http_retry_params(retry=False)
 
@@ -160,7 +165,9 @@ class Dimse:
             handlers = [(evt.EVT_C_STORE, _keep, [came])]
             missing = {instance.uid: instance for instance in group}
             with self._associated(contexts, [build_role(sop_class, scp_role=True)], handlers) as association:
-                for some in _parts(list(missing)):
+                uids = list(missing)
+                # a list of UIDs has to stay below 64 KiB
+                for some in (uids[start : start + 500] for start in range(0, len(uids), 500)):
                     ids = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": some}
                     for status, _ in self._asked(association.send_c_get, _GET, "IMAGE", ids):
                         code = self._code(status)
@@ -175,8 +182,8 @@ class Dimse:
         read: dict[Path, InputError | None] = {}
         for path in files:
             try:
-                meta = _read(path, stop_before_pixels=True).file_meta
-                kinds[meta.MediaStorageSOPClassUID, meta.TransferSyntaxUID] = None
+                dataset = _read(path, with_pixels=False)
+                kinds[dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID] = None
                 read[path] = None
             except InputError as error:
                 read[path] = error
@@ -262,23 +269,22 @@ def _keep(event: evt.Event, came: dict[str, bytes]) -> int:
     return 0x0000
 
 
-def _parts(uids: list[str]) -> Iterator[list[str]]:
-    # a list of UIDs has to stay below 64 KiB
-    return (uids[start : start + 500] for start in range(0, len(uids), 500))
-
-
 def _refused(name: str | Path, code: int) -> InputError:
     return InputError(name, f"the archive refuses it (status {code:04X}H)", "Its log tells the reason")
 
 
-def _read(path: Path, stop_before_pixels: bool = False) -> Dataset:
+def _read(path: Path, with_pixels: bool = True) -> Dataset:
     try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=stop_before_pixels)
-        whole = all(dataset.file_meta.get(name) for name in ("MediaStorageSOPClassUID", "TransferSyntaxUID"))
-    except Exception as error:  # a broken file may raise anything
-        raise InputError(path, f"not a sound DICOM file ({type(error).__name__})", "Make it anew") from error
-    if not (whole and dataset.get("SOPInstanceUID")):
-        raise InputError(path, "a DICOM file that does not say what it is", "Make it anew")
+        with path.open("rb") as stream:
+            dataset = read_dataset(path, stream, with_pixels)
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})", "Check its permissions") from error
+    if with_pixels:
+        last = dataset.get_item(max(dataset.keys()))
+        told, found = getattr(last, "length", None), len(last.value or b"")
+        # pydicom takes what there is; an archive that is sent half an object breaks off, or keeps it
+        if not _PIXELS & dataset.keys() or (told is not None and found < told != _UNDEFINED):
+            raise InputError(path, "its pixel data is truncated", "Make it anew")
     return dataset
 
 
