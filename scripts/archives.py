@@ -42,7 +42,7 @@ class Instance:
     uid: str
 
 
-#: What became of an instance or file: the bytes of a DICOM file (empty for a stored one), or why there are none.
+# What became of an instance or file: the bytes of a DICOM file (empty for a stored one), or why there are none.
 Result = bytes | InputError
 
 
@@ -162,9 +162,9 @@ class Dimse:
             # one context for each transfer syntax, so that none is converted on the way
             contexts = [build_context(_GET), *(build_context(sop_class, syntax) for syntax in ALL_TRANSFER_SYNTAXES)]
             came: dict[str, bytes] = {}
-            handlers = [(evt.EVT_C_STORE, _keep, [came])]
+            hooks = [(evt.EVT_C_STORE, _keep, [came])]
             missing = {instance.uid: instance for instance in group}
-            with self._associated(contexts, [build_role(sop_class, scp_role=True)], handlers) as association:
+            with self._associated(contexts, [build_role(sop_class, scp_role=True)], hooks) as association:
                 uids = list(missing)
                 # a list of UIDs has to stay below 64 KiB
                 for some in (uids[start : start + 500] for start in range(0, len(uids), 500)):
@@ -229,16 +229,14 @@ class Dimse:
             raise Lost(self.url, reason, "Allow it there, in Orthanc by AllowFind and AllowGet") from error
 
     @contextmanager
-    def _associated(
-        self, contexts: list[Any], roles: Sequence[Any] = (), handlers: Sequence[Any] = ()
-    ) -> Iterator[Any]:
+    def _associated(self, contexts: list[Any], roles: Sequence[Any] = (), hooks: Sequence[Any] = ()) -> Iterator[Any]:
         reached: list[evt.Event] = []
         entity = AE(ae_title=self.calling)
         entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _TIMEOUT_S
         try:
             association = entity.associate(
                 *self.address, contexts=contexts, ae_title=self.called, ext_neg=list(roles),
-                evt_handlers=[(evt.EVT_CONN_OPEN, reached.append), *handlers],
+                evt_handlers=[(evt.EVT_CONN_OPEN, reached.append), *hooks],
             )  # fmt: skip
         except OSError as error:  # a name that nobody knows
             raise Lost(self.url, _NO_ANSWER, _IS_IT_THERE) from error
@@ -250,9 +248,11 @@ class Dimse:
             raise self._ended() if reached else Lost(self.url, _NO_ANSWER, _IS_IT_THERE)
         try:
             yield association
-        finally:
-            if association.is_established:
-                association.release()
+        except BaseException:
+            association.abort()  # a release would wait for what is under way
+            raise
+        if association.is_established:
+            association.release()
 
     def _code(self, status: Dataset) -> int:
         if "Status" not in status:
