@@ -135,6 +135,19 @@ def test_where_the_lock_sees_nobody_the_names_of_the_manifests_tell(
     assert set(read_records(tmp_path / "manifest.jsonl")) == {"a", "b", "c"}
 
 
+def test_two_runs_of_the_same_shard_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "_PATIENCE_S", 0.3)
+    first = Manifest(tmp_path, {}, shard_index=1, shard_count=2)
+    first.append(done("a", tmp_path))
+    with pytest.raises(InputError, match=r"another run is writing into it\. Give every run its own shard_index"):
+        Manifest(tmp_path, {}, shard_index=1, shard_count=2).open()
+    other = Manifest(tmp_path, {}, shard_index=0, shard_count=2)
+    other.append(done("b", tmp_path))
+    first.close()
+    other.close()
+    assert set(read_records(tmp_path / "manifest.jsonl")) == {"a", "b"}
+
+
 def merge(folder: str, start: object) -> None:
     start.wait()  # type: ignore[attr-defined]
     merge_manifests(folder)

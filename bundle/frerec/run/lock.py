@@ -1,10 +1,11 @@
-"""The lock on an output folder, by which runs learn of each other."""
+"""Locks on an output folder and on a shard's manifest, by which runs learn of each other."""
 
 from __future__ import annotations
 
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from frerec.errors import InputError
 
@@ -16,19 +17,24 @@ except ImportError:  # Windows has no flock; two runs into one folder go unnotic
 _PATIENCE_S = 15.0
 
 
-class FolderLock:
-    """A lock on a folder that the system takes back when its holder dies.
+class RunLock:
+    """A lock on a folder or file that the system takes back when its holder dies.
 
     Holders on other machines are seen only where the file system says so, which NFS does not for folders. So it
     guards against mistakes, and nothing that would lose data may rest on it alone.
 
     Args:
-        folder: the folder, which must exist once the lock is taken.
+        path: the folder or file, which must exist once the lock is taken.
+        remedy: what to do where another run holds it.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
+    def __init__(self, path: str | os.PathLike[str], remedy: str) -> None:
+        self.path, self.remedy = Path(path), remedy
         self._descriptor: int | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # the lock stays with the process that took it
+        return {**self.__dict__, "_descriptor": None}
 
     def take(self, shared: bool) -> None:
         """Take the lock.
@@ -38,20 +44,18 @@ class FolderLock:
 
         Raises:
             InputError: another run holds it.
-            OSError: the folder cannot be opened.
+            OSError: it cannot be opened.
         """
         if fcntl is None:
             return
-        self._descriptor = os.open(self.folder, os.O_RDONLY)
+        # NFS locks only what may be written to
+        self._descriptor = os.open(self.path, os.O_RDONLY if self.path.is_dir() else os.O_RDWR)
         # loader workers of a killed run hold its lock until they notice, some seconds later
         patience = time.monotonic() + _PATIENCE_S
         while not self._try(fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
             if time.monotonic() > patience:
                 self.release()
-                raise InputError(
-                    self.folder, "another run is writing into it",
-                    "Wait for it, choose another output_dir, or share the work by shard_index and shard_count",
-                )  # fmt: skip
+                raise InputError(self.path, "another run is writing into it", self.remedy)
             time.sleep(0.2)
 
     def take_alone(self) -> bool:

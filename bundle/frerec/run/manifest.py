@@ -14,7 +14,7 @@ from typing import IO, Any
 from frerec.errors import ConfigError, InputError
 from frerec.files import atomic_write, file_sha256, name_to_text, printable, remove_leftovers, text_to_name
 from frerec.io.provenance import RunSettings
-from frerec.run.lock import FolderLock
+from frerec.run.lock import RunLock
 from frerec.run.outcome import DONE, STATUSES, UNCHANGED, Outcome
 
 NAME = "manifest.jsonl"
@@ -149,12 +149,14 @@ class Manifest:
         self._own = self.path = self.output_dir / name
         self._previous: dict[str, Record] | None = None
         self._stream: IO[bytes] | None = None
-        self._lock = FolderLock(self.output_dir)
+        remedy = "Wait for it, choose another output_dir, or share the work by shard_index and shard_count"
+        self._lock = RunLock(self.output_dir, remedy)
+        self._shard_lock = RunLock(self._own, "Give every run its own shard_index")
 
     def __getstate__(self) -> dict[str, Any]:
-        # loader workers get the memory, not the open file or the lock
+        # loader workers get the memory, not the open file
         self.previous()
-        return {**self.__dict__, "_stream": None, "_lock": FolderLock(self.output_dir)}
+        return {**self.__dict__, "_stream": None}
 
     def previous(self) -> dict[str, Record]:
         """Records of earlier runs into the same folder, by path; read once."""
@@ -192,7 +194,7 @@ class Manifest:
         """Lock the folder, clear what killed runs left half-written, and open the manifest for appending.
 
         Raises:
-            InputError: the folder cannot be written to, or another run is writing into it.
+            InputError: the folder cannot be written to, or another run is writing into it or does the same shard.
         """
         try:
             self.output_dir.mkdir(parents=True, exist_ok=True)
@@ -202,8 +204,13 @@ class Manifest:
             self.path = self._own
             if self._finished.exists():
                 self._finished.replace(self.path)
-            self._drop_torn_line()
             self._stream = self.path.open("ab")
+            if self.shard_count > 1:
+                self._shard_lock.take(shared=False)
+            self._drop_torn_line()
+        except InputError:
+            self.abandon()
+            raise
         except OSError as error:
             raise InputError(
                 self.output_dir, f"cannot be written to ({error.strerror})", "Choose another output_dir"
@@ -258,7 +265,7 @@ class Manifest:
                 self.path = merge_manifests(self.output_dir)
                 remove_leftovers(self.output_dir)
         self._previous = None
-        self._lock.release()
+        self._release()
 
     def abandon(self) -> None:
         """Let go of the manifest of a run that broke off, and of the folder; what the disk did not take is lost."""
@@ -266,6 +273,10 @@ class Manifest:
         if stream is not None:
             with suppress(OSError):
                 stream.close()
+        self._release()
+
+    def _release(self) -> None:
+        self._shard_lock.release()
         self._lock.release()
 
     @property
