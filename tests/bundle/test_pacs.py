@@ -140,9 +140,10 @@ def held(folder: Path) -> dict[str, pydicom.Dataset]:
     return {dataset.SOPInstanceUID: dataset for dataset in read}
 
 
-def blocks(number: int) -> list[str]:
-    """The commands in a numbered section of the page."""
-    section = PAGE.read_text().split(f"\n## {number}. ")[1].split("\n## ")[0]
+def blocks(heading: str) -> list[str]:
+    """The commands of the page below a heading that begins so; all of them if it is empty."""
+    page = PAGE.read_text()
+    section = page.split(f"\n## {heading}")[1].split("\n## ")[0] if heading else page
     return re.findall(r"^```bash\n(.*?)\n```$", section, re.M | re.S)
 
 
@@ -169,7 +170,7 @@ def test_every_command_of_the_page(place: Place, shared_data: Path) -> None:
         assert not re.search(r"<\w+>|example", command)
         return place.bash(command, check)
 
-    web, dimse, move = blocks(1)
+    web, dimse, move = blocks("1.")
     for command in (move, dimse, web):
         shutil.rmtree(place.folder / "study", ignore_errors=True)
         run(command)
@@ -179,13 +180,13 @@ def test_every_command_of_the_page(place: Place, shared_data: Path) -> None:
             # to read the files as they were, movescu is asked for any transfer syntax
             same_object(came[source.SOPInstanceUID], source)
 
-    plain, marked = blocks(2)
+    plain, marked = blocks("2.")
     run(plain)
-    (checked,) = blocks(3)
+    (checked,) = blocks("3.")
     if shutil.which("dciodvfy"):
         assert "MRImage" in run(checked, check=False)
     descriptions = ["[FreRec]"]
-    for command in blocks(4):
+    for command in blocks("4."):
         # what an earlier way has stored is taken away again, so that each way shows what it does
         for found in place.series(study):
             if found["MainDicomTags"]["SeriesInstanceUID"] != series:
@@ -203,13 +204,23 @@ def test_every_command_of_the_page(place: Place, shared_data: Path) -> None:
     shutil.rmtree(place.folder / "study")
     assert "2 fetched, 1 series left out" in run(web)
     before = json.loads(place.archive.get("/statistics")[1])
-    run(blocks(4)[0])
+    run(blocks("4.")[0])
     assert json.loads(place.archive.get("/statistics")[1]) == before
 
     run(marked)
-    run(blocks(4)[1])
+    run(blocks("4.")[1])
     assert len(place.series(study)) == 3
     assert {dataset.SyntheticData for dataset in held(place.folder / "study_recalibrated").values()} == {"YES"}
+
+    (pictures,) = blocks("Pictures")
+    (place.folder / "pictures").mkdir()
+    shutil.copy(next((shared_data / "chest_xray").rglob("*.png")), place.folder / "pictures")
+    run(pictures)
+    assert place.run("store", place.addresses["web"], "captures")[0] == "1 stored\n"
+    assert len(json.loads(place.archive.get("/patients")[1])) == 2
+
+    ways = [web, dimse, move, plain, marked, checked, *blocks("4."), pictures]
+    assert sorted(ways) == sorted(blocks("")), "the page has a command that was not run"
 
 
 @pytest.mark.parametrize("way", ["web", "dimse"])
