@@ -27,9 +27,16 @@ PATIENCE_S = 300
 
 
 @pytest.fixture(scope="module")
-def words(artefacts: dict[str, str], mixed_folder: Path, inference_config: str) -> list[str]:
+def words(
+    artefacts: dict[str, str], mixed_folder: Path, inference_config: str, tmp_path_factory: pytest.TempPathFactory
+) -> list[str]:
     """The command line of inference.json without its output folder, as torchrun takes it."""
-    ids = {"config_file": inference_config, "dataset_dir": mixed_folder, "device": "cpu", "batch_size": 1, **artefacts}
+    folder = tmp_path_factory.mktemp("many") / "images"
+    shutil.copytree(mixed_folder, folder)
+    # enough of them that a process is met at work
+    for index in range(30):
+        shutil.copy(mixed_folder / "picture_0.png", folder / f"more_{index:02d}.png")
+    ids = {"config_file": inference_config, "dataset_dir": folder, "device": "cpu", "batch_size": 1, **artefacts}
     return ["-m", "monai.bundle", "run", *(word for name, value in ids.items() for word in (f"--{name}", str(value)))]
 
 
@@ -60,7 +67,7 @@ def test_one_is_killed_and_another_number_of_processes_goes_on(
     running = torchrun(2, words, tmp_path)
     give_up = time.monotonic() + PATIENCE_S
     while not (tmp_path / "manifest.1-of-2.jsonl").exists():
-        assert running.poll() is None and time.monotonic() < give_up
+        assert running.poll() is None and time.monotonic() < give_up, running.communicate()
         time.sleep(0.01)
     (second,) = [child for child in psutil.Process(running.pid).children() if child.environ().get("RANK") == "1"]
     second.kill()
@@ -171,7 +178,7 @@ def test_the_ray_recipe_even_if_a_process_is_killed(
     own = results / "manifest.1-of-2.jsonl"
     while not own.exists():
         assert running.poll() is None and time.monotonic() < give_up
-        time.sleep(0.001)
+        time.sleep(0.01)
     words = ["--shard_index", "1"]
     for process in psutil.process_iter(["cmdline"]):
         line = process.info["cmdline"] or []
