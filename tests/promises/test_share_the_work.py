@@ -24,6 +24,11 @@ from frerec.errors import ConfigError
 Tree = Callable[[Path], dict[str, Any]]
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 300
+ENVIRONMENT = os.environ | {
+    "PYTHONPATH": str(ROOT / "bundle"),
+    "OMP_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +49,11 @@ def words(
 def alone(words: list[str], output_tree: Tree, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The output tree of one process."""
     folder = tmp_path_factory.mktemp("alone")
-    done = subprocess.run([sys.executable, *words, "--output_dir", str(folder)], stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        [sys.executable, *words, "--output_dir", str(folder)], stdin=subprocess.DEVNULL, env=ENVIRONMENT
+    )
     assert done.returncode == 1, "one file of the folder is broken"
+    assert (folder / "manifest.jsonl").exists()
     return output_tree(folder)
 
 
@@ -53,7 +61,7 @@ def torchrun(processes: int, words: list[str], output_dir: Path) -> subprocess.P
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     return subprocess.Popen(
         [*launch, *words, "--output_dir", str(output_dir)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        env=ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -125,8 +133,7 @@ def recipes(tmp_path: Path, mixed_folder: Path) -> tuple[list[str], Path, dict[s
     for name, place in places.items():
         blocks = [block.replace(name, place) for block in blocks]
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-    ours = {"PATH": path, "PYTHONPATH": str(ROOT / "bundle"), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return blocks, results, os.environ | ours
+    return blocks, results, ENVIRONMENT | {"PATH": path}
 
 
 def is_whole(results: Path) -> bool:
