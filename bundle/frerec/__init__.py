@@ -9,6 +9,7 @@ from frerec.ranks import rank, world_size
 from frerec.root import bundle_root
 
 if TYPE_CHECKING:
+    from frerec.audit.detector import detect
     from frerec.io.images import load_image, save_image
     from frerec.recalibrate import Recalibrate
     from frerec.rhm.flow import RestorationFlow
@@ -22,6 +23,7 @@ __all__ = [
     "RestorationFlow",
     "__version__",
     "bundle_root",
+    "detect",
     "load_image",
     "rank",
     "save_image",
@@ -36,6 +38,7 @@ _ELSEWHERE = {
     "Recalibrate": "frerec.recalibrate",
     "ReferenceBank": "frerec.shr.bank.reference",
     "RestorationFlow": "frerec.rhm.flow",
+    "detect": "frerec.audit.detector",
     "load_image": "frerec.io.images",
     "save_image": "frerec.io.images",
 }
