@@ -22,6 +22,7 @@ IMPORT_NAMES = {
     "PIL": "pillow",
     "png": "pypng",
     "SimpleITK": "simpleitk",
+    "dicomweb_client": "dicomweb-client",
 }
 
 
