@@ -56,14 +56,14 @@ def body() -> np.ndarray:
 def save_series(folder: Path, modality: str, values: np.ndarray, offset: int = 0) -> str:
     """Write slices as a DICOM series; returns its UID."""
     folder.mkdir(parents=True)
-    series, study, frame = (pydicom.uid.generate_uid(entropy_srcs=[modality, part]) for part in "abc")
+    series, study, frame = (pydicom.uid.generate_uid(entropy_srcs=[folder.name, part]) for part in "abc")
     kind = {"CT": "1.2.840.10008.5.1.4.1.1.2", "MR": "1.2.840.10008.5.1.4.1.1.4"}[modality]
     for index, rows in enumerate(values):
         data = Dataset()
         data.file_meta = FileMetaDataset()
         data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
         data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = kind
-        uid = pydicom.uid.generate_uid(entropy_srcs=[modality, str(index)])
+        uid = pydicom.uid.generate_uid(entropy_srcs=[folder.name, str(index)])
         data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = uid
         data.SeriesInstanceUID, data.StudyInstanceUID, data.FrameOfReferenceUID = series, study, frame
         data.Modality, data.PatientName, data.PatientID = modality, "Phantom^One", "phantom"
@@ -299,7 +299,7 @@ def test_the_console_script_of_the_page(server: str, work: Path, tmp_path: Path)
 
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, tuple[str, Path]]]]:
-    """An Orthanc with a CT and an MR series: the address of its DICOMweb, and UID and folder by modality."""
+    """An Orthanc with series of CT and MR: the address of its DICOMweb, and UID and folder by name."""
     program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
     if program is None or not PLUGIN.is_file():
         pytest.skip("Orthanc is not installed (Debian packages orthanc and orthanc-dicomweb)")
@@ -307,6 +307,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dic
     series = {
         "CT": (save_series(folder / "ct", "CT", body(), 1024), folder / "ct"),
         "MR": (save_series(folder / "mr", "MR", texture((4, 64, 60), 3) * 4), folder / "mr"),
+        "one slice": (save_series(folder / "one", "MR", texture((1, 64, 60), 4) * 4), folder / "one"),
     }
     port = free_port()
     settings = {
@@ -333,13 +334,13 @@ def archive_server(start: Starter, archive: tuple[str, Any]) -> str:
     return start(archive[0], ARCHIVE)
 
 
-@pytest.mark.parametrize("modality", ["CT", "MR"])
-def test_dicomweb(archive_server: str, archive: Any, library: Any, tmp_path: Path, modality: str) -> None:
-    uid, folder = archive[1][modality]
+@pytest.mark.parametrize("name", ["CT", "MR", "one slice"])
+def test_dicomweb(archive_server: str, archive: Any, library: Any, tmp_path: Path, name: str) -> None:
+    uid, folder = archive[1][name]
     got = answer(archive_server, tmp_path, image=uid)
-    same(got.dataobj, library(folder))
     rows, columns = pydicom.dcmread(folder / "0.dcm").pixel_array.shape
-    assert got.shape == (columns, rows, 4)
+    assert got.shape == (columns, rows, len(list(folder.iterdir())))
+    same(got.dataobj, library(folder).reshape(got.shape))
     np.testing.assert_allclose(nib.affines.voxel_sizes(got.affine), [0.7, 0.9, 2.5], atol=1e-5)
     np.testing.assert_allclose(got.affine @ [0, 0, 0, 1], [20, 30, 10, 1], atol=1e-4)
 
