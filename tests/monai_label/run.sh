@@ -23,11 +23,16 @@ nothing_tested() {
     exit 75
 }
 
+# a copy: pip leaves what it builds in the folder it builds from
+rm -rf "$work/bundle" && mkdir -p "$work/bundle/tests"
+(cd "$bundle" && cp -r LICENSE MANIFEST.in README.md bundle configs docs models pyproject.toml setup.py "$work/bundle")
+cp -r "$bundle/tests/monai_label" "$work/bundle/tests"
+
 if [[ ! -e "$work/label/complete" ]]; then
     free="$(df -Pk "$work" | awk 'NR == 2 {print int($4 / 1048576)}')"
     ((free >= 12)) || nothing_tested "its environment needs 12 GB on the disk of $work, and $free GB are free"
     command="$(awk '/^```bash$/{code = 1; next} /^```$/{if (code) exit} code' "$bundle/docs/how-to/use_with_monai_label.md")"
-    command="${command//path\/to\/this\/bundle/\"$bundle\"}"
+    command="${command//path\/to\/this\/bundle/\"$work/bundle\"}"
     [[ "$command" == *torchvision* ]] || { echo "the page has no command that makes the environment"; exit 1; }
     rm -rf "$work/label"
     echo "$command"
@@ -39,6 +44,8 @@ if [[ ! -e "$work/label/complete" ]]; then
 fi
 # shellcheck disable=SC1091  # the page's command made it
 . "$work/label/bin/activate"
+# a folder that was kept holds the package as it was
+pip install -q --no-deps --force-reinstall "$work/bundle"
 here="$bundle/tests/monai_label"
 cd "$work"
 python -m pytest -q -ra -c /dev/null --rootdir "$here" --confcutdir "$here" -p no:cacheprovider "$here/test_server.py"
