@@ -8,6 +8,7 @@
 set -euo pipefail
 unset PYTHONPATH
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_PROGRESS_BAR=off PYTHONDONTWRITEBYTECODE=1
+export OMP_NUM_THREADS=1  # server and library add in the same order
 
 bundle="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 limit="${FREREC_INSTALL_LIMIT:-600}"  # seconds for the packages
