@@ -203,13 +203,13 @@ else:
                 got = Path(folder, "answer.nii.gz")
                 ask(self.server.text, self.model.text, got, file=sent, strength=self.strength.value)
                 answer = slicer.util.loadVolume(str(got), {"name": f"{volume.GetName()} recalibrated"})
-            layout = slicer.app.layoutManager()
-            layout.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
-            for view, node in (("Red", volume), ("Yellow", answer)):
-                widget = layout.sliceWidget(view)
-                widget.mrmlSliceNode().SetOrientation("Axial")
-                widget.sliceLogic().GetSliceCompositeNode().SetBackgroundVolumeID(node.GetID())
-                widget.sliceLogic().FitSliceToAll()
+                layout = slicer.app.layoutManager()
+                layout.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutSideBySideView)
+                for view, node in (("Red", volume), ("Yellow", answer)):
+                    widget = layout.sliceWidget(view)
+                    widget.mrmlSliceNode().SetOrientation("Axial")
+                    widget.sliceLogic().GetSliceCompositeNode().SetBackgroundVolumeID(node.GetID())
+                    widget.sliceLogic().FitSliceToAll()
 
 
 if __name__ == "__main__":
