@@ -24,6 +24,9 @@ IMPORT_NAMES = {
     "SimpleITK": "simpleitk",
 }
 
+# What 3D Slicer's Python brings, and no other.
+OF_SLICER = {"ctk", "qt", "slicer"}
+
 
 def imported(folder: Path) -> set[str]:
     """The installed packages that the Python files below a folder import."""
@@ -34,8 +37,8 @@ def imported(folder: Path) -> set[str]:
                 names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names.add(node.module.split(".")[0])
-    ours = {"frerec", "tests", "scripts"}
-    return {IMPORT_NAMES.get(name, name) for name in names - ours - set(sys.stdlib_module_names)}
+    ours = {"frerec", "tests", "scripts", "FreRecCompare"}
+    return {IMPORT_NAMES.get(name, name) for name in names - ours - OF_SLICER - set(sys.stdlib_module_names)}
 
 
 def names(requirements: list[str]) -> set[str]:
