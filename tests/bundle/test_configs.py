@@ -22,7 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "configs").glob("*.json"))}
 WORKFLOWS = sorted(name for name, config in CONFIGS.items() if "bundle_root" in config)
 #: What is laid over another config, and over which.
-OVERLAYS = {"multi_gpu_train": "train", "train_paper": "train", "inference_trt": "inference"}
+OVERLAYS = {
+    "multi_gpu_train": "train", "train_adversarial": "train", "train_paper": "train", "inference_trt": "inference",
+}  # fmt: skip
 PAGE = ROOT / "docs" / "reference" / "config_ids.md"
 
 # The ids a user may override, named the same in every config (docs/reference/config_ids.md).
