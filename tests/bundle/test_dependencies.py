@@ -37,7 +37,8 @@ def imported(folder: Path) -> set[str]:
                 names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names.add(node.module.split(".")[0])
-    ours = {"frerec", "tests", "scripts", "FreRecCompare"}
+    scripts = Path(__file__).resolve().parents[2] / "scripts"  # they import each other by their bare names
+    ours = {"frerec", "tests", "scripts", *(path.stem for path in scripts.rglob("*.py"))}
     return {IMPORT_NAMES.get(name, name) for name in names - ours - OF_SLICER - set(sys.stdlib_module_names)}
 
 
