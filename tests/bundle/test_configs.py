@@ -81,7 +81,7 @@ def test_every_workflow_prepares_its_process_and_then_checks_its_settings(name: 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_a_config_is_read_in_one_sitting(name: str) -> None:
     size = (ROOT / "configs" / f"{name}.json").stat().st_size
-    assert size <= (6_000 if name == "inference" else 9_000)
+    assert size <= (7_000 if name == "inference" else 9_000)
 
 
 @pytest.mark.parametrize("name", sorted(CONFIGS))

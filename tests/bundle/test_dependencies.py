@@ -25,6 +25,9 @@ IMPORT_NAMES = {
     "dicomweb_client": "dicomweb-client",
 }
 
+# What 3D Slicer's Python brings, and no other.
+OF_SLICER = {"ctk", "qt", "slicer"}
+
 
 def imported(folder: Path) -> set[str]:
     """The installed packages that the Python files below a folder import."""
@@ -35,8 +38,9 @@ def imported(folder: Path) -> set[str]:
                 names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names.add(node.module.split(".")[0])
-    ours = {"frerec", "tests", "scripts", *(path.stem for path in folder.glob("*.py"))}
-    return {IMPORT_NAMES.get(name, name) for name in names - ours - set(sys.stdlib_module_names)}
+    scripts = Path(__file__).resolve().parents[2] / "scripts"  # they import each other by their bare names
+    ours = {"frerec", "tests", "scripts", *(path.stem for path in scripts.rglob("*.py"))}
+    return {IMPORT_NAMES.get(name, name) for name in names - ours - OF_SLICER - set(sys.stdlib_module_names)}
 
 
 def names(requirements: list[str]) -> set[str]:

@@ -97,6 +97,13 @@ def test_a_series_folder_and_a_file_go_through_one_transform(tmp_path):
     assert data["b"].shape == (1, 6, 8)
 
 
+@pytest.mark.parametrize("path", ["", [""], []])
+def test_an_empty_name_is_not_the_working_directory(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^'': no (image of this name is known|file is named)\. Name "):
+        LoadMedicalImage()(path)
+
+
 @pytest.mark.parametrize("name", ["missing.png", "", "pipe"])
 def test_what_is_no_file_is_refused(tmp_path, name):
     os.mkfifo(tmp_path / "pipe")

@@ -1,7 +1,7 @@
 """inference.json serves MONAI Label: used here as release 0.8.5 of its bundle app uses a config, without its server.
 
 Label reads one self-contained inference.json, never runs `initialize`, loads models/model.pt itself, takes
-`preprocessing`, `inferer` and `postprocessing` apart, calls the inferer with one tensor, restores the size that the
+`pre_transforms`, `inferer` and `postprocessing` apart, calls the inferer with one tensor, restores the size that the
 image's metadata states, and writes the array without its channel axis, first axis x. It parses the config again for
 every request.
 """
@@ -24,6 +24,8 @@ from monai.transforms import Compose, LoadImaged, SaveImaged
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from frerec import Recalibrate, load_image
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -43,9 +45,10 @@ class Host:
         self.network.eval()
         self.shown = self.parser.get_parsed_content("displayable_configs", instantiate=True)
 
-    def transforms(self, key: str) -> list[Any]:
-        content = self.parser.get_parsed_content(key, instantiate=True)
-        return list(content.transforms) if isinstance(content, Compose) else list(content)
+    def transforms(self, *keys: str) -> list[Any]:
+        """Those of the last of the keys that the config has; all of them are instantiated."""
+        found = [self.parser.get_parsed_content(key, instantiate=True) for key in keys if self.parser.get(key)]
+        return list(found[-1].transforms) if isinstance(found[-1], Compose) else list(found[-1])
 
     def infer(self, path: Path, **request: Any) -> tuple[np.ndarray, dict[str, Any]]:
         """Answer one request; returns what the writer gets, and the data."""
@@ -53,20 +56,22 @@ class Host:
         self.parser["displayable_configs"].update({key: data[key] for key in self.shown})
         self.parser.parse()
         self.parser.config.update({"device": "cpu"})
-        for transform in self.transforms("preprocessing"):
+        for transform in self.transforms("preprocessing", "pre_transforms"):
             assert not isinstance(transform, LoadImaged), "Label would reconfigure it"
             data = transform(data)
         inferer = self.parser.get_parsed_content("inferer", instantiate=True)
         network = copy.deepcopy(self.network)
         with torch.no_grad():
             data["pred"] = inferer(data["image"][None], network)[0]
-        for transform in self.transforms("postprocessing"):
+        for transform in self.transforms("postprocessing", "post_transforms"):
             assert not isinstance(transform, SaveImaged), "Label would take it away"
             data = transform(data)
         size = data["image"].meta.get("spatial_shape")
         result = data["pred"]
         # Label's `Restored` takes the first axis for channels and resizes what differs from the image's size
         assert list(result.shape[1:]) == list(size)[-(result.ndim - 1) :]
+        # the affine is written only with a third axis
+        assert (result.ndim == 2) == (path.suffix == ".png")
         array = result.array if isinstance(result, MetaTensor) else result.numpy()
         return array.astype(data["result_dtype"]), data
 
@@ -116,6 +121,48 @@ def test_a_volume_comes_back_on_its_own_axes(bundle: Path, mixed_folder: Path) -
     assert array.shape == expected.shape
     assert_same_low_frequencies(array, expected.get_fdata())
     assert np.allclose(data["image"].meta["original_affine"], expected.affine)
+
+
+def test_one_slice_keeps_its_place(bundle: Path, tmp_path: Path) -> None:
+    affine = np.array([[-0.6, 0.8, 0, 10], [0.8, 0.6, 0, -20], [0, 0, 3, 5], [0, 0, 0, 1]])
+    values = gaussian_filter(np.random.default_rng(0).normal(500, 200, (40, 36)), 1).astype(np.float32)
+    nib.save(nib.Nifti1Image(values, affine), tmp_path / "flat.nii.gz")
+    array, data = Host(bundle).infer(tmp_path / "flat.nii.gz", strength=0)
+    np.testing.assert_allclose(array, values[..., None], atol=1e-3)
+    np.testing.assert_allclose(data["image"].meta["original_affine"], affine, atol=1e-5)
+
+
+def test_a_request_sets_more_than_the_strength(bundle: Path, picture: Path) -> None:
+    host = Host(bundle)
+    host.network = host.network.at(0.9)
+    array, _ = host.infer(picture, strength=0.5, mask_ratio=0.3, transition=0.2, seed=3)
+    config = json.loads((bundle / "configs" / "inference.json").read_text())
+    expected = Recalibrate.from_bundle(
+        weights_path=bundle / "models" / "model.pt", bank_path=config["bank_path"], top_k=config["top_k"],
+        strength=0.5, mask_ratio=0.3, transition=0.2, seed=3,
+    )(load_image(picture))  # fmt: skip
+    np.testing.assert_allclose(array, expected[0].numpy().T, atol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "value"), [("strength", "0.5"), ("strength", None), ("mask_ratio", 2), ("seed", -1)])
+def test_a_wrong_setting_is_an_answer_and_the_next_request_is_served(
+    bundle: Path, picture: Path, name: str, value: Any
+) -> None:
+    host = Host(bundle)
+    with pytest.raises(Exception, match=f"^(400: )?{name}={value!r}: not "):
+        host.infer(picture, **{name: value})
+    array, _ = host.infer(picture, strength=0)
+    np.testing.assert_allclose(array, np.asarray(Image.open(picture), dtype=np.float32).T, atol=1e-3)
+
+
+def test_an_unknown_image_is_not_the_working_directory(bundle: Path) -> None:
+    host = Host(bundle)
+    with pytest.raises(Exception, match="no image of this name is known"):
+        host.infer("")  # type: ignore[arg-type]  # what Label makes of an id that it does not have
+
+
+def test_only_weights_that_fit_are_offered() -> None:
+    assert [path.name for path in (ROOT / "models").glob("*.pt")] == ["model.pt"]
 
 
 def test_requests_repeat_and_the_shown_strength_counts(bundle: Path, picture: Path) -> None:

@@ -209,3 +209,18 @@ def test_a_flow_is_told_the_strength_and_kept_as_it_was() -> None:
     assert torch.equal(RecalibrationInferer(strength=0)(x, made), x)
     assert torch.equal(RecalibrationInferer()(x, made), made(x))
     assert not torch.equal(made(x), expected)
+
+
+@torch.no_grad()
+def test_a_flow_is_told_all_of_stage_1() -> None:
+    torch.manual_seed(0)
+    made = RestorationFlow(profile=torch.full((1, 20), -2.0), features=(8, 12), num_blocks=1).eval()
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    told = {"strength": 0.4, "mask_ratio": 0.3, "transition": 0.2}
+    other = RestorationFlow(**told, features=(8, 12), num_blocks=1).eval()
+    other.load_state_dict(made.state_dict())
+    x = torch.rand(1, 1, 24, 20)
+    assert torch.equal(RecalibrationInferer(**told)(x, made), other(x))
+    assert made.at(**told).mask_ratio == 0.3 and made.mask_ratio == 0.1
+    assert made.at(mask_ratio=0.1) is made

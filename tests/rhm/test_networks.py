@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from frerec.errors import ConfigError, InputError
+from frerec.errors import ConfigError, FreRecError, InputError
 from frerec.rhm.flow import RestorationFlow
 from frerec.rhm.network import FreRecNet
 from frerec.rhm.networks import load_weights, restoration_network
@@ -39,3 +39,23 @@ def test_what_is_no_file_of_weights_is_named(tmp_path: Path) -> None:
     for name in ("text.pt", "colour.pt", "tensor.pt"):
         with pytest.raises(InputError, match=rf"{name}: not weights of this network"):
             load_weights(restoration_network("small"), tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["compact", "small"])
+def test_weights_of_another_network_are_refused_where_a_program_loads_loosely_too(name: str) -> None:
+    network, before = restoration_network(name), restoration_network(name).state_dict()
+    network.load_state_dict(before)
+    other = {key: value + 1 for key, value in before.items()}
+    few = {key: other[key] for key in list(other)[1:]}
+    for state in ({**other, "more": torch.zeros(1)}, few, {}, restoration_network(name, channels=3).state_dict()):
+        with pytest.raises(FreRecError, match=r"^these are weights of another network: of its \d+ tensors .*\. Use "):
+            network.load_state_dict(state, strict=False)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    network.load_state_dict(other, strict=False)
+    assert all(torch.equal(value, other[key]) for key, value in network.state_dict().items())
+
+
+def test_the_file_of_a_generator_is_no_network(bundle_root: Path) -> None:
+    state = torch.load(bundle_root / "models" / "generator" / "model.pt", weights_only=True)
+    with pytest.raises(FreRecError, match=r"105 are missing .* belong elsewhere"):
+        restoration_network().load_state_dict(state, strict=False)

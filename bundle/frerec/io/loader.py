@@ -120,11 +120,14 @@ def read_image(
         InputError: whatever makes the image unusable.
     """
     given: Sequence[str | PathLike[str]] = [place] if isinstance(place, str | PathLike) else list(place)
+    if "" in given:  # it would be the working directory; a server gives it for an id that none of its images has
+        remedy = "Name a file, a folder, or an image that the server lists"
+        raise InputError("''", "no image of this name is known", remedy)
     notes: list[str] = []
     if len(given) == 1 and not isinstance(given[0], InputFile) and absolute(given[0]).is_dir():
         given, notes = one_volume(absolute(given[0]))
     if not given:
-        raise InputError("", "no file is named", "Name the files of one volume")
+        raise InputError("''", "no file is named", "Name the files of one volume")
     files = [one if isinstance(one, InputFile) else InputFile.read(absolute(one)) for one in given]
     kind = files[0].kind
     if len(files) > 1 or kind == "dicom":

@@ -14,7 +14,7 @@ unsigned pictures of 8 and 16 bits;     `stored`      all that can be stored: an
 colour DICOM; gray DICOM of at most     `bits`        0 to 2**b - 1 for the b bits in use, where more than 8 can be
 8 bits without rescale; NIfTI of                      stored and not all of them are in use
 unsigned bytes without scaling
-CT                                      `hounsfield`  -1024 to 3071 HU, the same for every CT image
+CT; NIfTI of which a twentieth is air   `hounsfield`  -1024 to 3071 HU, the same for every CT image
 MR, NM, PT; NIfTI; other pictures       `robust`      0.5th to 99.5th percentile of the whole image or volume
 other gray DICOM (CR, DX, MG, XA, ...)  `window`      the first window of the header, cut to what can be stored
 ======================================  ============  ================================================================
@@ -44,6 +44,9 @@ HOUNSFIELD = (-1024.0, 3071.0)
 #: Share of a range that the robust range of an image must fill; of one that is stated by a header or by convention, the
 #: second. A slice of CT with air in it fills more than that, a patch of tissue does not.
 FILLED, SCALE_FILLED = 1 / 8, 1 / 4
+#: What tells CT from other images where no header does: a share of air, which has -1000 HU. Phase images, spread evenly
+#: over as wide a range, have a hundredth there.
+AIR, AIR_SHARE = (-1050.0, -950.0), 1 / 20
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Ranges(dict[str, tuple[float, float]]):
 
     Attributes:
         auto: name of the range to take; ``why``: the reason.
+        shows_air: whether a twentieth of the values or more are those of air in CT.
 
     Raises:
         InputError: all voxels have the same value, or all are padding.
@@ -87,9 +91,10 @@ class Ranges(dict[str, tuple[float, float]]):
         lower, upper = (float(value) for value in np.percentile(values, ROBUST_PERCENTILES))
         super().__init__(measured=(low, high), robust=(lower, upper) if lower < upper else (low, high))
         self.auto, self.why = "robust", "it states no other range"
+        self.shows_air = bool(((values >= AIR[0]) & (values <= AIR[1])).mean() >= AIR_SHARE)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _again, (dict(self), self.auto, self.why)
+        return _again, (dict(self), self.auto, self.why, self.shows_air)
 
     def choose(self, rule: str) -> IntensityRange:
         """The range of a rule; that of ``auto`` where the image has none of that name."""
@@ -141,14 +146,18 @@ class Ranges(dict[str, tuple[float, float]]):
         else:
             self._take("window", "the first window of its header", SCALE_FILLED)
 
-    def offer_hounsfield(self) -> None:
-        """Add ``hounsfield``, and let `auto` take it if the values can be Hounsfield units."""
+    def offer_hounsfield(self, take: bool = True) -> None:
+        """Add ``hounsfield``, and let `auto` take it if the values can be Hounsfield units.
+
+        Args:
+            take: False leaves `auto` as it is.
+        """
         self["hounsfield"] = HOUNSFIELD
         low, high = self["robust"]
         width = HOUNSFIELD[1] - HOUNSFIELD[0]
         if low < HOUNSFIELD[0] - width or high > HOUNSFIELD[1] + width:
-            self.why = "its values cannot be Hounsfield units"
-        else:
+            self.why = "its values cannot be Hounsfield units" if take else self.why
+        elif take:
             self._take("hounsfield", "the scale of CT", SCALE_FILLED)
 
     def _take(self, name: str, why: str, needed: float) -> None:
@@ -160,9 +169,9 @@ class Ranges(dict[str, tuple[float, float]]):
             self.auto, self.why = name, why
 
 
-def _again(ranges: dict[str, tuple[float, float]], auto: str, why: str) -> Ranges:
+def _again(ranges: dict[str, tuple[float, float]], auto: str, why: str, shows_air: bool) -> Ranges:
     """A `Ranges` from its parts, as copying and pickling make it."""
     result = Ranges.__new__(Ranges)
     result.update(ranges)
-    result.auto, result.why = auto, why
+    result.auto, result.why, result.shows_air = auto, why, shows_air
     return result

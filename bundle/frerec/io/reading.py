@@ -97,7 +97,11 @@ def as_channels(path: Path, array: npt.NDArray[Any], channels: int | None) -> tu
     array = array[:1] if replicated else array
     if channels is not None and array.shape[0] != channels:
         kind = "colour" if found == 3 else "gray"
-        remedy = f"Use weights and a bank for {found} channel{'s'[: found > 1]} or leave the file out"
+        shipped = {
+            1: ", such as those in models,",
+            3: ", such as models/fundus for fundus photographs (in MONAI Label the model frerec_fundus),",
+        }
+        remedy = f"Use weights and a bank for {found} channel{'s'[: found > 1]}{shipped.get(found, '')} or leave it out"
         raise InputError(path, f"{kind} image with {found} channel{'s'[: found > 1]}, but {channels} wanted", remedy)
     return array, replicated
 

@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn import functional
 
 from frerec.errors import ConfigError, FreRecError
+from frerec.rhm.own_weights import OwnWeights
 from frerec.spectrum.cosine import at_radius, cosine_radius, dctn, idctn
 
 #: Radii at which the two low-pass images end that the network sees beside the state, and the gain of the first.
@@ -142,7 +143,7 @@ class VelocityNet(nn.Module):
         return out
 
 
-class RestorationFlow(nn.Module):
+class RestorationFlow(OwnWeights):
     """The second stage as a flow from stage 1's output to an image with the high frequencies of a real one.
 
     Everything random is in the noise that stage 1 mixed in, so the same input gives the same output.
@@ -231,10 +232,17 @@ class RestorationFlow(nn.Module):
         amplitude = torch.where(inside, self.amplitude(shape), 0.0)
         return idctn(dctn(change, self.spatial_dims) * amplitude, self.spatial_dims)
 
-    def at(self, strength: float) -> RestorationFlow:
-        """The same network, parameters and all, for the output of stage 1 at another strength."""
+    def at(
+        self, strength: float | None = None, mask_ratio: float | None = None, transition: float | None = None
+    ) -> RestorationFlow:
+        """The same network, parameters and all, for the output of stage 1 with other settings; None keeps one."""
+        asked = {"strength": strength, "mask_ratio": mask_ratio, "transition": transition}
+        changed = {name: value for name, value in asked.items() if value not in (None, getattr(self, name))}
+        if not changed:
+            return self
         other = copy.copy(self)
-        other.strength = strength
+        for name, value in changed.items():
+            setattr(other, name, value)
         return other
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:

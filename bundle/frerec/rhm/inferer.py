@@ -45,6 +45,8 @@ class RecalibrationInferer(Inferer):
         amp: let the network compute in bfloat16 where the processor can (:mod:`frerec.rhm.precision`).
         strength: of stage 1 for what comes in, told to a :class:`frerec.rhm.flow.RestorationFlow`. A server makes the
             network once and the inferer for each request. None leaves it at what the network was made with.
+        mask_ratio: of stage 1, likewise.
+        transition: of stage 1, likewise.
 
     Raises:
         ConfigError: a value out of range.
@@ -59,6 +61,8 @@ class RecalibrationInferer(Inferer):
         sub_batch_size: int = 1,
         amp: bool = False,
         strength: float | None = None,
+        mask_ratio: float | None = None,
+        transition: float | None = None,
     ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3):
@@ -76,7 +80,8 @@ class RecalibrationInferer(Inferer):
         if sub_batch_size < 1:
             raise ConfigError("sub_batch_size", sub_batch_size, "nothing would go through", "Use 1 or more")
         self.spatial_dims, self.max_size, self.roi_size = spatial_dims, max_size, roi
-        self.overlap, self.sub_batch_size, self.amp, self.strength = overlap, sub_batch_size, amp, strength
+        self.overlap, self.sub_batch_size, self.amp = overlap, sub_batch_size, amp
+        self.stage_1 = {"strength": strength, "mask_ratio": mask_ratio, "transition": transition}
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
@@ -99,8 +104,8 @@ class RecalibrationInferer(Inferer):
         """
         if isinstance(network, torch.nn.Identity):
             return inputs.clone()  # no network: nothing is to change, and blended windows would change the last bits
-        if isinstance(network, RestorationFlow) and self.strength not in (None, network.strength):
-            network = network.at(self.strength)
+        if isinstance(network, RestorationFlow):
+            network = network.at(**self.stage_1)
         x: torch.Tensor = convert_to_tensor(inputs, track_meta=False)
         slices = x.ndim == 5 and self.spatial_dims == 2
         if not slices and x.ndim != self.spatial_dims + 2:

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from frerec.errors import ConfigError, FreRecError
 from frerec.rhm.blocks import FETBlock, convolution
+from frerec.rhm.own_weights import OwnWeights
 from frerec.rhm.presets import PRESETS, check_architecture
 
 HEAD_CHANNELS = 8
@@ -34,7 +35,7 @@ def _up(spatial_dims: int, in_channels: int, out_channels: int, factor: int) -> 
     return up
 
 
-class FreRecNet(nn.Module):
+class FreRecNet(OwnWeights):
     """Maps images after SHR to the frequencies of real ones.
 
     A U-shaped network of :class:`FETBlock` levels, each at half the size and twice the channels of the one

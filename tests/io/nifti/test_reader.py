@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from frerec.errors import InputError
+from frerec.io.intensity import NormalizeRange
 from frerec.io.loader import LoadMedicalImage
+from frerec.io.records import applied_to
 from frerec.io.writer import encoded_pixels
 
 LOAD = LoadMedicalImage()
@@ -224,3 +226,37 @@ def test_other_volumes_are_named(tmp_path, head, reason):
     (tmp_path / "a").write_bytes(head)
     with pytest.raises(InputError, match=reason):
         LOAD(tmp_path / "a")
+
+
+def chosen(tmp_path, values):
+    nib.save(nib.Nifti1Image(values, np.diag([0.7, 0.7, 2, 1])), tmp_path / "a.nii.gz")
+    return applied_to(NormalizeRange()(LoadMedicalImage()(tmp_path / "a.nii.gz"))).normalize
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_ct_is_told_by_its_air_and_put_on_its_scale(tmp_path, dtype):
+    rng = np.random.default_rng(0)
+    values = rng.normal(40, 15, (48, 40, 3))
+    values[:8] = rng.normal(-1000, 12, (8, 40, 3))
+    values[20:24] = 800
+    found = chosen(tmp_path, np.rint(values).astype(dtype))
+    assert (found.rule, found.lower, found.upper) == ("hounsfield", -1024, 3071)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.random.default_rng(1).integers(-4096, 4096, (48, 40, 3)).astype(np.int16),  # MR phase
+        np.random.default_rng(1).normal(300, 90, (48, 40, 3)).astype(np.int16),  # MR
+        np.random.default_rng(1).normal(40, 15, (48, 40, 3)).astype(np.int16),  # CT without air, flat on its scale
+        np.random.default_rng(1).normal(-1000, 20, (48, 40, 3)).astype(np.int16),  # nothing but air
+    ],
+)
+def test_what_shows_no_body_in_air_is_scaled_by_its_own_values(tmp_path, values):
+    assert chosen(tmp_path, values).rule == "robust"
+
+
+def test_hounsfield_can_be_asked_for(tmp_path):
+    values = np.random.default_rng(1).normal(40, 15, (48, 40)).astype(np.int16)
+    nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "a.nii")
+    assert applied_to(NormalizeRange("hounsfield")(LoadMedicalImage()(tmp_path / "a.nii"))).normalize.upper == 3071

@@ -40,6 +40,8 @@ def read_nifti(file: InputFile, channels: int | None = None) -> Reading:
     ranges, limits = Ranges(path, array), None
     if stored.dtype == np.uint8 and (slope, intercept) == (1.0, 0.0):
         ranges.offer_stored((0, 255))
+    # DICOM says what is CT, and the same image has to come out the same
+    ranges.offer_hounsfield(take=ranges.shows_air)
     if stored.dtype.kind in "iu":
         info = np.iinfo(stored.dtype)
         low, high = sorted(float(end) * slope + intercept for end in (info.min, info.max))
