@@ -60,6 +60,14 @@ def test_versions_are_the_tested_ones(bundle_root: Path, metadata: dict) -> None
     assert stated == {name: pins[name] for name in stated}
 
 
+def test_every_package_that_is_needed_is_stated(bundle_root: Path, metadata: dict) -> None:
+    asked = re.search(r"^dependencies = \[(.*?)^\]", (bundle_root / "pyproject.toml").read_text(), re.M | re.S)
+    assert asked is not None
+    wanted = set(re.findall(r'^ *"([\w-]+)', asked.group(1), re.M)) - {"monai", "torch", "numpy"}
+    # the last is for verify_metadata, which a model zoo runs
+    assert metadata["required_packages_version"].keys() == wanted | {"jsonschema"}
+
+
 def test_network_takes_and_returns_what_is_stated(bundle_root: Path) -> None:
     configs = bundle_root / "configs"
     verify_net_in_out(
