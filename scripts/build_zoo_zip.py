@@ -34,8 +34,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SCHEMA = ROOT / "tests" / "bundle" / "metadata_schema.json"
 #: Tests and tools of development stay in the repository.
 SHIPPED = (
-    "CHANGELOG.md", "LICENSE", "MANIFEST.in", "README.md", "bundle", "configs", "constraints.txt", "docs", "models",
-    "pyproject.toml", "setup.py",
+    ".dockerignore", "CHANGELOG.md", "Dockerfile", "LICENSE", "MANIFEST.in", "README.md", "bundle", "configs",
+    "constraints.txt", "docs", "models", "pyproject.toml", "setup.py",
 )  # fmt: skip
 NECESSARY = ("LICENSE", "configs/metadata.json", "configs/inference.json", "models/model.pt", "docs/README.md",
              "docs/data_license.txt")  # fmt: skip
