@@ -51,6 +51,7 @@ def test_one_version_everywhere(bundle_root: Path, metadata: dict) -> None:
 
 def test_versions_are_the_tested_ones(bundle_root: Path, metadata: dict) -> None:
     constraints = (bundle_root / "constraints.txt").read_text()
+    # of two pins the second one is that of Python 3.10, with which the zoo checks, and runs on later ones too
     pins = dict(re.findall(r"^([\w-]+)==([\w.]+)", constraints, re.M))
     stated = metadata["required_packages_version"] | {
         "monai": metadata["monai_version"],
