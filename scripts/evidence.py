@@ -1,292 +1,294 @@
-"""Make everything that docs/evidence.md reports: generators, banks, networks, sweeps, audits and studies.
+"""Make everything that docs/evidence.md reports, from data to figures.
 
-Each step is one command of this bundle. The script prints it and runs it, unless what it makes is there, so that it can
-be stopped and started again at any time.
+    python scripts/evidence.py --data <folder with the sets> --output evidence
 
-    python scripts/evidence.py --data <folder with chest_xray/, brain_mri/, fundus/> --output evidence --list
-    python scripts/evidence.py --data <folder> --output evidence --steps generators banks networks --sets fundus
+A step is a command of this bundle or a few lines here. The script prints it and does it, unless that was done before
+with the same words, so it can be stopped and started again at any time. ``--list`` prints and does nothing.
 
-Every set is a folder with a manifest.csv (image, label, split and, where known, patient) as the workflows read it.
+What is made is described in scripts/evidence.json: the sets with their classes, the classes to make rare, generators
+and epochs, the shares and seeds of the rare-class runs, fixed settings to hold a recommendation against, and further
+settings of ``tune`` and ``inference``. A set is a folder with a manifest.csv (image, label, split and, where known,
+patient); one that came with ``outside`` images has a synthetic.csv (image, label) too, and one with ``real`` takes its
+real images from that set.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
+import json
 import shlex
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+from evidence_data import keep_classes, resize_images
 
 ROOT = Path(__file__).resolve().parents[1]
-SIZE = "[128, 128]"
-ARMS = ("RAW", "GDA", "GDA+FreRec", "GDA+FreRec all")
-GENERATORS = ("latent_flow", "pixel_diffusion")
-STEPS = ("generators", "synthetic", "banks", "networks", "sweeps", "recalibrated", "audits", "studies")
+#: In the order they can be done; those of the second line once for all sets.
+OF_A_SET = ("lists", "generators", "synthetic", "banks", "networks", "recalibrated", "audits", "tunings")
+OF_ALL = ("runs", "settings", "figures")
+#: Overrides of inference.json that a cell of the rare-class runs takes for its recalibration.
+METHOD = ("strength", "mask_ratio", "transition", "use_network")
 
 
 @dataclass(frozen=True)
-class Set:
-    """What differs between the data sets.
+class Step:
+    """One thing to make.
 
     Args:
-        classes: names of the labels.
-        channels: 1 or 3.
-        count: generated images.
-        autoencoder_epochs: of the latent flow.
-        flow_epochs: of the latent flow.
-        diffusion_epochs: of the pixel diffusion.
-        epochs: of the network.
-        start: set whose network the training starts from, none for scratch.
+        made: what it makes; names the note that it was done.
+        work: words of a command, or a function.
+        resumes: it goes on by itself where it was, so it is always done again.
     """
 
-    classes: tuple[str, ...]
-    channels: int
-    count: int
-    autoencoder_epochs: int
-    flow_epochs: int
-    diffusion_epochs: int
-    epochs: int
-    start: str | None = None
+    made: Path
+    work: list[str] | Callable[[], None]
+    resumes: bool = False
 
-
-SETS = {
-    "chest_xray": Set(("no_finding", "pneumonia"), 1, 620, 20, 120, 18, 8),
-    "fundus": Set(("non_referable", "referable"), 3, 400, 24, 160, 20, 4, "fundus256"),
-    "brain_mri": Set(("glioma", "meningioma", "pituitary"), 1, 880, 10, 60, 7, 4, "chest_xray"),
-}
-
-#: The training that the evidence was made with.
-PAPER = "train+train_paper"
-
-Step = tuple[Path, list[str]]
+    @property
+    def words(self) -> str:
+        """What is done, in a line."""
+        if isinstance(self.work, list):
+            return shlex.join(self.work)
+        return f"write {self.made} from {', '.join(map(str, getattr(self.work, 'args', ['the above'])))}"
 
 
 class Evidence:
-    """The commands, in the order they can be run.
+    """The steps.
 
     Args:
         data: folder with the sets.
         output: folder for everything made.
-        kinds: kinds of generator to work with.
+        plan: evidence.json, or another of its kind.
+        figures: folder for the figures.
     """
 
-    def __init__(self, data: Path, output: Path, kinds: Sequence[str] = GENERATORS) -> None:
-        self.data, self.output, self.kinds = data, output, kinds
+    def __init__(self, data: Path, output: Path, plan: Path, figures: Path) -> None:
+        self.data, self.output, self.plan_file, self.figure_folder = data, output, plan, figures
+        self.plan: dict[str, Any] = json.loads(plan.read_text())
+        self.side = [self.plan["image_size"]] * 2
 
-    def bundle(self, config: str, **settings: object) -> list[str]:
-        """A workflow, or one and what lies over it joined by a plus, with settings."""
-        files = [str(ROOT / "configs" / f"{name}.json") for name in config.split("+")]
-        file = files[0] if len(files) == 1 else str(files)
-        words = [sys.executable, "-m", "monai.bundle", "run", "--config_file", file]
+    def command(self, config: str, **settings: object) -> list[str]:
+        """A workflow with settings."""
+        words = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(ROOT / "configs" / f"{config}.json")]
         return words + [word for key, value in settings.items() for word in (f"--{key}", str(value))]
 
+    def sources(self, name: str) -> list[str]:
+        """Where the generated images of a set come from."""
+        outside = self.plan["sets"][name].get("outside")
+        return [outside] if outside else list(self.plan["generators"])
+
+    def real(self, name: str) -> Path:
+        """Datalist of the real images, of the classes of the set."""
+        return self.output / "lists" / f"{name}.csv"
+
+    def generated(self, name: str, source: str) -> Path:
+        """Datalist of the generated images."""
+        outside = self.output / "lists" / f"{name}_{source}.csv"
+        made = self.output / "synthetic" / name / source / "datalist.csv"
+        return outside if "outside" in self.plan["sets"][name] else made
+
+    def models(self, name: str) -> tuple[Path, Path]:
+        """Bank and weights for a set, which one with the same real images may have made."""
+        owner = self.plan["sets"][name].get("real", name)
+        return self.output / "banks" / f"{owner}.safetensors", self.output / "networks" / owner / "model.pt"
+
+    def lists(self, name: str) -> Iterator[Step]:
+        """Datalists of absolute paths, of the classes that are wanted."""
+        s = self.plan["sets"][name]
+        pairs = [(self.data / s.get("real", name) / "manifest.csv", self.real(name))]
+        if "outside" in s:
+            pairs.append((self.data / name / "synthetic.csv", self.generated(name, s["outside"])))
+        for source, made in pairs:
+            yield Step(made, partial(keep_classes, source, made, s["classes"], s.get("rename", {})))
+
     def generators(self, name: str) -> Iterator[Step]:
-        """Train both generators on the training split."""
-        s, folder = SETS[name], self.data / name
+        """Train the generators on the training split."""
+        s = self.plan["sets"][name]
         shared = {
-            "real_dir": folder, "datalist": folder / "manifest.csv", "image_size": SIZE,
-            "class_names": list(s.classes), "channels": s.channels,
+            "real_dir": self.data / name, "datalist": self.real(name), "image_size": self.side,
+            "class_names": s["classes"], "channels": s["channels"],
         }  # fmt: skip
-        made = self.output / "generators" / name
-        epochs = {"autoencoder_epochs": s.autoencoder_epochs, "max_epochs": s.flow_epochs}
-        flow = self.bundle("train_generator", output_dir=made / "latent_flow", **shared, **epochs)
-        yield made / "latent_flow" / "generator.pt", flow
-        out = made / "pixel_diffusion"
-        yield (
-            out / "generator.pt",
-            self.bundle("train_diffusion", output_dir=out, max_epochs=s.diffusion_epochs, **shared),
-        )
+        epochs = {
+            "latent_flow": ("train_generator", {"autoencoder_epochs": s.get("autoencoder_epochs"),
+                                                "max_epochs": s.get("flow_epochs")}),
+            "pixel_diffusion": ("train_diffusion", {"max_epochs": s.get("diffusion_epochs")}),
+        }  # fmt: skip
+        for kind in () if "outside" in s else self.plan["generators"]:
+            out, (config, given) = self.output / "generators" / name / kind, epochs[kind]
+            yield Step(out / "generator.pt", self.command(config, output_dir=out, **given, **shared))
 
     def synthetic(self, name: str) -> Iterator[Step]:
-        """Draw the synthetic sets."""
-        s = SETS[name]
-        for generator in self.kinds:
-            out = self.output / "synthetic" / name / generator
-            yield out / "datalist.csv", self.bundle(
-                "generate", output_dir=out, generator_type=generator, image_size=SIZE, class_names=list(s.classes),
-                channels=s.channels, count=s.count, steps={"latent_flow": 25, "pixel_diffusion": 12}[generator],
-                weights_path=self.output / "generators" / name / generator / "generator.pt",
-            )  # fmt: skip
+        """Draw the generated sets."""
+        s = self.plan["sets"][name]
+        for kind in () if "outside" in s else self.plan["generators"]:
+            out = self.output / "synthetic" / name / kind
+            yield Step(out / "datalist.csv", self.command(
+                "generate", output_dir=out, generator_type=kind, image_size=self.side, class_names=s["classes"],
+                channels=s["channels"], count=s["count"], steps={"latent_flow": 25, "pixel_diffusion": 12}[kind],
+                weights_path=self.output / "generators" / name / kind / "generator.pt",
+            ))  # fmt: skip
 
     def banks(self, name: str) -> Iterator[Step]:
-        """Build the reference bank of the training split; for fundus also at full size."""
-        folder = self.data / name
-        for suffix, size in (("", SIZE), ("256", "[256, 256]"))[: 1 + (SETS[name].start == f"{name}256")]:
-            out = self.output / "banks" / f"{name}{suffix}.safetensors"
-            yield out, self.bundle(
-                "build_bank", real_dir=folder, datalist=folder / "manifest.csv", channels=SETS[name].channels,
-                image_size=size, bank_path=out,
-            )  # fmt: skip
+        """Build the reference bank of the training split."""
+        bank, _ = self.models(name)
+        if "real" not in self.plan["sets"][name]:
+            yield Step(bank, self.command(
+                "build_bank", real_dir=self.data / name, datalist=self.real(name), image_size=self.side,
+                channels=self.plan["sets"][name]["channels"], bank_path=bank, overwrite=True,
+            ))  # fmt: skip
 
     def networks(self, name: str) -> Iterator[Step]:
-        """Train the small size of the paper's network on the training split."""
-        s, folder, made = SETS[name], self.data / name, self.output / "networks"
-        shared = {"dataset_dir": folder, "datalist": folder / "manifest.csv", "channels": s.channels, "preset": "small"}
-        small = {**shared, "image_size": SIZE, "bank_path": self.output / "banks" / f"{name}.safetensors"}
-        if s.start == f"{name}256":
-            yield made / s.start / "model.pt", self.bundle(
-                PAPER, output_dir=made / s.start, max_epochs=12,
-                bank_path=self.output / "banks" / f"{s.start}.safetensors", val_interval=4, **shared,
-            )  # fmt: skip
-        initial = {"initial_weights_path": made / s.start / "model.pt"} if s.start else {}
-        interval = {"max_epochs": s.epochs, "val_interval": max(2, s.epochs // 2)}
-        yield made / name / "model.pt", self.bundle(PAPER, output_dir=made / name, **small, **interval, **initial)
-        if name == "chest_xray":
-            without = made / f"{name}_without_fesa"
-            left_out = {"network_def#fesa": False}
-            yield without / "model.pt", self.bundle(PAPER, output_dir=without, **left_out, **small, **interval)
-            for loss, pixel, weight in (("none", "l1", 0.0), ("complex", "mse", 1.0), ("log_amplitude", "l1", 0.01)):
-                out = made / f"{name}_{loss}"
-                yield out / "model.pt", self.bundle(
-                    PAPER, output_dir=out, pixel_loss=pixel, spectral_loss=loss, spectral_weight=weight, max_epochs=1,
-                    val_interval=1, initial_weights_path=made / name / "model.pt", **small,
-                )  # fmt: skip
-
-    def sweeps(self, name: str) -> Iterator[Step]:
-        """Measure alignment and fidelity over the settings."""
-        folder, made = self.data / name, self.output / "networks"
-        own = f"own={made / name / 'model.pt'}"
-        for generator in self.kinds:
-            plans = {"strength": ["--strengths", "0.1", "0.3", "0.7", "1.0"]}
-            if name == "chest_xray" and generator == "latent_flow":
-                plans["mask_ratio"] = ["--strengths", "0.3", "--mask_ratios", "0.05", "0.1", "0.5"]
-                plans["bands"] = ["--strengths", "0.3", "--bands", "1", "4", "16"]
-                path = {o: f"{o}={made / f'{name}_{o}' / 'model.pt'}" for o in ("none", "complex", "log_amplitude")}
-                plans["loss"] = ["--strengths", "0.3", "--weights", *path.values()]
-                without = f"without_fesa={made / f'{name}_without_fesa' / 'model.pt'}"
-                plans["weights"] = ["--strengths", "0.3", "--weights", without]
-            for plan, words in plans.items():
-                out = self.output / "sweeps" / name / generator / plan
-                weights = [] if "--weights" in words else ["--weights", own]
-                yield out / "sweep.json", [
-                    sys.executable, str(ROOT / "scripts" / "sweep_settings.py"), "--datalist",
-                    str(folder / "manifest.csv"), "--synthetic_dir",
-                    str(self.output / "synthetic" / name / generator), "--bank",
-                    str(self.output / "banks" / f"{name}.safetensors"), "--channels", str(SETS[name].channels),
-                    "--image_size", "128", "128", "--limit", "100", "--output", str(out), *weights, *words,
-                ]  # fmt: skip
+        """Train the restoration network on the training split."""
+        s, (bank, weights) = self.plan["sets"][name], self.models(name)
+        if "real" not in s:
+            yield Step(weights, self.command(
+                "train", datalist=self.real(name), dataset_dir=self.data / name, bank_path=bank,
+                output_dir=weights.parent, image_size=self.side, crop_size=self.side, channels=s["channels"],
+                max_epochs=s["epochs"], val_interval=max(1, s["epochs"] // 2),
+            ))  # fmt: skip
 
     def recalibrated(self, name: str) -> Iterator[Step]:
-        """Recalibrate the real test split and the first of each synthetic set, for the audits."""
-        shown = self.output / "shown" / name
-        yield shown / "real" / "manifest.csv", [sys.executable, __file__, "--resize", str(self.data / name), str(shown)]
-        shared = {
-            "bank_path": self.output / "banks" / f"{name}.safetensors", "channels": SETS[name].channels,
-            "weights_path": self.output / "networks" / name / "model.pt",
-        }  # fmt: skip
-        for part in ("real", *self.kinds):
-            if part != "real":
-                synthetic = self.output / "synthetic" / name / part
-                yield (
-                    shown / part / "datalist.csv",
-                    [sys.executable, __file__, "--take", str(synthetic), str(shown / part)],
-                )
+        """Recalibrate the real test split and some of each generated set, for the audits."""
+        shown, (bank, weights) = self.output / "shown" / name, self.models(name)
+        shared = {"bank_path": bank, "weights_path": weights, "channels": self.plan["sets"][name]["channels"]}
+        shared |= self.plan.get("inference", {})
+        parts = self.sources(name)
+        if "real" not in self.plan["sets"][name]:
+            real = shown / "real" / "manifest.csv"
+            yield Step(real, partial(resize_images, self.real(name), real, self.side))
+            parts = ["real", *parts]
+        for source in self.sources(name):
+            made = shown / source / "manifest.csv"
+            yield Step(made, partial(resize_images, self.generated(name, source), made, self.side, self.plan["shown"]))
+        for part in parts:
             chosen = {"datalist": shown / "real" / "test.csv"} if part == "real" else {}
             out = shown / f"{part}_recalibrated"
-            yield (
-                out / "manifest.csv",
-                self.bundle("inference", dataset_dir=shown / part, output_dir=out, **chosen, **shared),
-            )
+            command = self.command("inference", dataset_dir=shown / part, output_dir=out, **chosen, **shared)
+            yield Step(out / "manifest.jsonl", command)
 
     def audits(self, name: str) -> Iterator[Step]:
-        """Audit each synthetic set before and after."""
-        shown = self.output / "shown" / name
-        for generator in self.kinds:
-            out = self.output / "audits" / name / generator
-            yield out / "metrics.json", self.bundle(
-                "evaluate", real_dir=shown / "real", datalist=shown / "real" / "manifest.csv",
-                synthetic_dir=shown / generator, output_dir=out,
-                recalibrated_dir=shown / f"{generator}_recalibrated", recalibrated_real_dir=shown / "real_recalibrated",
-                bank_path=self.output / "banks" / f"{name}.safetensors", channels=SETS[name].channels,
-            )  # fmt: skip
+        """Audit each generated set before and after."""
+        s, shown, (bank, _) = self.plan["sets"][name], self.output / "shown", self.models(name)
+        real = shown / s.get("real", name)
+        for source in self.sources(name):
+            out = self.output / "audits" / name / source
+            yield Step(out / "metrics.json", self.command(
+                "evaluate", real_dir=real / "real", datalist=real / "real" / "manifest.csv", output_dir=out,
+                synthetic_dir=shown / name / source, recalibrated_dir=shown / name / f"{source}_recalibrated",
+                recalibrated_real_dir=real / "real_recalibrated", bank_path=bank, cnn_steps=self.plan["cnn_steps"],
+                channels=s["channels"],
+            ))  # fmt: skip
 
-    def studies(self, name: str) -> Iterator[Step]:
-        """Train the classifiers of every arm."""
-        folder = self.data / name
-        for generator in self.kinds:
-            out = self.output / "studies" / name / generator
-            stages = ("GDA+SHR", "GDA+RHM") if (name, generator) == ("chest_xray", "latent_flow") else ()
-            yield out / "metrics.json", self.bundle(
-                "study", datalist=folder / "manifest.csv", synthetic_dir=self.output / "synthetic" / name / generator,
-                bank_path=self.output / "banks" / f"{name}.safetensors", channels=SETS[name].channels,
-                weights_path=self.output / "networks" / name / "model.pt", output_dir=out, arm_names=[*ARMS, *stages],
-                label_fractions=[1.0, 0.25, 0.1], synthetic_ratio=[1, 4, 10],
-                max_steps=200,
-            )  # fmt: skip
+    def tunings(self, name: str) -> Iterator[Step]:
+        """Ask for a recommendation for each class that is made rare."""
+        s, (bank, weights) = self.plan["sets"][name], self.models(name)
+        for cell in self.cells(name):
+            out = self.tuned(cell)
+            yield Step(out / "metrics.json", self.command(
+                "tune", datalist=self.real(name), synthetic_datalist=self.generated(name, cell["generator"]),
+                output_dir=out, bank_path=bank, weights_path=weights, channels=s["channels"], image_size=self.side,
+                rare_class=cell["rare_class"], fill=s.get("fill", "balance"), max_steps=self.plan["max_steps"],
+                **self.plan["tune"],
+            ))  # fmt: skip
+
+    def tuned(self, cell: dict[str, Any]) -> Path:
+        """Folder of the recommendation for a cell."""
+        return self.output / "tuned" / cell["set"] / cell["generator"] / cell["rare_class"]
+
+    def cells(self, name: str) -> list[dict[str, Any]]:
+        """Cells of the rare-class runs, as scripts/measure_rare_class.py takes them."""
+        s, (bank, weights) = self.plan["sets"][name], self.models(name)
+        shared = {"set": name, "datalist": str(self.real(name)), "channels": s["channels"], "bank_path": str(bank),
+                  "weights_path": str(weights), "fill": s.get("fill", "balance")}  # fmt: skip
+        return [
+            {**shared, "generator": source, "rare_class": rare, "synthetic_datalist": str(self.generated(name, source))}
+            for source in self.sources(name)
+            for rare in s["rare"]
+        ]
+
+    def runs(self, names: list[str]) -> Iterator[Step]:
+        """Train the classifiers of the rare-class regime."""
+        cells = [cell for name in names for cell in self.cells(name)]
+        yield from self._runs("plan.json", lambda: cells, self.plan["fractions"])
+
+    def settings(self, names: list[str]) -> Iterator[Step]:
+        """The same with fixed settings and with those recommended, at the share that the recommendation is for."""
+        cells = [cell for name in names for cell in self.cells(name)]
+        fraction = self.plan["tune"]["rare_fraction"]
+        yield from self._runs("settings.json", lambda: [c for cell in cells for c in self._settings(cell)], [fraction])
+
+    def _settings(self, cell: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for setting, method in self.plan["fixed"].items():
+            yield {**cell, "setting": setting, "arms": ["GDA+FreRec"], "recalibration": method}
+        found = json.loads((self.tuned(cell) / "metrics.json").read_text())
+        answer, told = found["answer"], found["overrides"]
+        kind = answer["recalibrate"] if answer["add"] else "nothing"
+        arm = {"nothing": "RAW", "none": "GDA", "synthetic": "GDA+FreRec", "all": "GDA+FreRec all"}[kind]
+        method = {key: told[key] for key in METHOD if key in told} if "FreRec" in arm else {}
+        yield {**cell, "setting": "tuned", "arms": [arm], "recalibration": method}
+
+    def _runs(self, plan: str, cells: Callable[[], list[dict[str, Any]]], fractions: list[float]) -> Iterator[Step]:
+        listed, folder = self.output / plan, self.output / "runs"
+        yield Step(listed, lambda: write(listed, json.dumps(cells(), indent=1) + "\n"), resumes=True)
+        words = [sys.executable, str(ROOT / "scripts" / "measure_rare_class.py"), "--plan", listed, "--output", folder,
+                 "--fractions", *fractions, "--max_steps", self.plan["max_steps"], "--image_size", self.side[0],
+                 "--seeds", self.plan["seeds"], "--seeds_of_others", self.plan["seeds_of_others"]]  # fmt: skip
+        yield Step(folder / "results.jsonl", [str(word) for word in words], resumes=True)
+
+    def figures(self, _names: list[str]) -> Iterator[Step]:
+        """Draw the figures and write the tables."""
+        words = [sys.executable, ROOT / "scripts" / "plot_evidence.py", "--evidence", self.output, "--output",
+                 self.figure_folder, "--plan", self.plan_file]  # fmt: skip
+        yield Step(self.output / "tables.md", list(map(str, words)), resumes=True)
+
+    def steps(self, step: str, names: list[str]) -> list[Step]:
+        """All of one kind."""
+        make = getattr(self, step)
+        return list(make(names)) if step in OF_ALL else [s for name in names for s in make(name)]
+
+    def do(self, step: Step, dry: bool) -> None:
+        """Do a step, unless it was done."""
+        # a note of its own: weights and reports appear before the step that makes them has finished
+        note = self.output / "finished" / "__".join(step.made.relative_to(self.output).parts)
+        done = not step.resumes and note.is_file() and note.read_text() == step.words
+        print(f"[{'done' if done else 'to do'}] {step.words}", flush=True)
+        if done or dry:
+            return
+        step.made.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(step.work, check=True) if isinstance(step.work, list) else step.work()
+        write(note, step.words)
 
 
-def resize(data: Path, output: Path) -> None:
-    """Write training and test images at the size of the study, with the workflows' own filter, and datalists."""
-    import numpy as np
-    from monai.transforms import Resize
-    from PIL import Image
-
-    with (data / "manifest.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] in ("train", "test")]
-    smaller = Resize((128, 128), anti_aliasing=True)
-    for row in rows:
-        pixels = np.asarray(Image.open(data / row["image"]), dtype=np.float32)
-        channels_first = np.moveaxis(np.atleast_3d(pixels), 2, 0)
-        done = np.moveaxis(np.asarray(smaller(channels_first)), 0, 2)
-        row["image"] = f"{row['split']}/{row['label']}_{Path(row['image']).stem}.png"
-        path = output / "real" / row["image"]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.clip(np.rint(done), 0, 255).astype(np.uint8).squeeze()).save(path)
-    write(output / "real" / "test.csv", [row for row in rows if row["split"] == "test"])
-    write(output / "real" / "manifest.csv", rows)
-
-
-def take(source: Path, output: Path, count: int = 240) -> None:
-    """Copy the first images of a generated set and their rows of the datalist."""
-    with (source / "datalist.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))[:count]
-    for row in rows:
-        (output / row["image"]).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / row["image"], output / row["image"])
-    write(output / "datalist.csv", rows)
-
-
-def write(path: Path, rows: list[dict[str, str]]) -> None:
-    """Write a datalist."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+def write(path: Path, text: str) -> None:
+    """Write a text, its folder made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 def main() -> None:
     """Parse the command line and do what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder with the sets")
+    parser.add_argument("--data", type=Path, required=True, help="folder with the sets")
     parser.add_argument("--output", type=Path, default=Path("evidence"), help="folder for everything made")
-    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
-    parser.add_argument("--steps", nargs="+", default=list(STEPS), choices=STEPS)
-    parser.add_argument("--kinds", nargs="+", default=list(GENERATORS), choices=GENERATORS, help="of generator")
-    parser.add_argument("--list", action="store_true", help="print the commands and whether they are done; run nothing")
-    parser.add_argument("--resize", type=Path, nargs=2, metavar=("SET", "FOLDER"), help=argparse.SUPPRESS)
-    parser.add_argument("--take", type=Path, nargs=2, metavar=("FROM", "TO"), help=argparse.SUPPRESS)
+    parser.add_argument("--figures", type=Path, default=ROOT / "docs" / "figures", help="folder for the figures")
+    parser.add_argument("--plan", type=Path, default=ROOT / "scripts" / "evidence.json", help="what is to be made")
+    parser.add_argument("--sets", nargs="+", help="only these")
+    parser.add_argument("--steps", nargs="+", choices=(*OF_A_SET, *OF_ALL), help="only these")
+    parser.add_argument("--list", action="store_true", help="print the steps and whether they are done; do nothing")
     args = parser.parse_args()
-    if args.resize or args.take:
-        resize(*args.resize) if args.resize else take(*args.take)
-        return
-    if args.data is None:
-        parser.error("--data is needed: the folder with chest_xray/, brain_mri/ and fundus/")
-    evidence = Evidence(args.data.absolute(), args.output.absolute(), args.kinds)
-    for step in args.steps:
-        for name in args.sets:
-            for made, command in getattr(evidence, step)(name):
-                # A file of its own: weights and reports appear before the step that makes them has finished.
-                finished = evidence.output / "finished" / "__".join(made.relative_to(evidence.output).parts)
-                print(f"[{'done' if finished.exists() else 'to do'}] {shlex.join(command)}", flush=True)
-                if not args.list and not finished.exists():
-                    made.parent.mkdir(parents=True, exist_ok=True)
-                    subprocess.run(command, check=True)
-                    finished.parent.mkdir(parents=True, exist_ok=True)
-                    finished.touch()
+    evidence = Evidence(*(path.absolute() for path in (args.data, args.output, args.plan, args.figures)))
+    names = args.sets or list(evidence.plan["sets"])
+    if unknown := set(names) - set(evidence.plan["sets"]):
+        known = ", ".join(evidence.plan["sets"])
+        parser.error(f"--sets {' '.join(sorted(unknown))}: not in {args.plan}, which has {known}")
+    for kind in args.steps or (*OF_A_SET, *OF_ALL):
+        for step in evidence.steps(kind, names):
+            evidence.do(step, args.list)
 
 
 if __name__ == "__main__":

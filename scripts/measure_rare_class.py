@@ -11,8 +11,9 @@ The plan is a JSON list; a cell is a set with one generator and one class made r
       "channels": 1, "bank_path": "models/bank.safetensors", "weights_path": "models/model.pt"}]
 
 ``synthetic_datalist`` names generated images instead of a folder, ``classes`` keeps some of the classes of both lists,
-``fill`` and ``recalibration`` (settings of frerec.Recalibrate.from_bundle) override the defaults of study.json.
-Without ``bank_path`` and ``weights_path`` a cell has no arm that recalibrates.
+``fill`` and ``recalibration`` (settings of frerec.Recalibrate.from_bundle) override the defaults of study.json,
+``arms`` those of the command line, and ``setting`` is a name for such a cell. Without ``bank_path`` and
+``weights_path`` (needed unless ``recalibration`` sets ``use_network`` to false) a cell has no arm that recalibrates.
 
     python scripts/measure_rare_class.py --plan plan.json --output runs --seeds 10 --seeds_of_others 5
 """
@@ -61,10 +62,11 @@ logger = logging.getLogger("rare class")
 
 def make_study(cell: dict[str, Any], args: argparse.Namespace) -> DownstreamStudy:
     """The study of one cell of the plan."""
-    recalibrates = bool(cell.get("bank_path") and cell.get("weights_path"))
     settings = {name: STUDY[name] for name in METHOD}
     settings |= {name: cell.get(name) for name in ("bank_path", "weights_path")} | cell.get("recalibration", {})
-    arms = [a for a in (args.arms or (*MAIN, *OTHERS)) if recalibrates or not ("FreRec" in a or "SHR" in a)]
+    recalibrates = settings["bank_path"] and (settings["weights_path"] or settings.get("use_network") is False)
+    wanted = cell.get("arms") or args.arms or (*MAIN, *OTHERS)
+    arms = [a for a in wanted if recalibrates or not ("FreRec" in a or "SHR" in a)]
     real = read_datalist(cell["datalist"])
     made = find_images(cell.get("synthetic_dir"), cell.get("synthetic_datalist"))
     if cell.get("classes"):
@@ -97,15 +99,16 @@ def runs(studies: list[tuple[dict[str, Any], DownstreamStudy]], args: argparse.N
                     yield cell, study, run
 
 
-def line(cell: dict[str, Any], record: Record) -> dict[str, Any]:
+def line(cell: dict[str, Any], record: Record, rare_validation: bool = False) -> dict[str, Any]:
     """What is kept of a run: all measures on the test set, the probe, and who it was trained on."""
     once = np.ones((1, len(record.labels)))
     return {
-        **{name: cell[name] for name in ("set", "generator", "rare_class")},
+        **{name: cell[name] for name in ("set", "generator", "rare_class", "setting") if name in cell},
         "arm": record.run.arm,
         "classifier": record.run.cell.classifier,
         "rare_fraction": record.run.cell.rare_fraction,
         "seed": record.run.seed,
+        **({"rare_validation": True} if rare_validation else {}),
         **{name: round(float(measure(record.predictions, once)[0]), 5) for name, measure in METRICS.items()},
         **{f"probe_{name}": round(value, 5) for name, value in record.details.get("probe", {}).items()},
         **{name: record.details[name] for name in ("n_real", "n_synthetic", "val_auc", "seconds")},
@@ -115,7 +118,7 @@ def line(cell: dict[str, Any], record: Record) -> dict[str, Any]:
 
 def key(cell: dict[str, Any], run: str) -> tuple[str, ...]:
     """What a line of the results is known by."""
-    return cell["set"], cell["generator"], cell["rare_class"], run
+    return cell["set"], cell["generator"], cell["rare_class"], cell.get("setting", ""), run
 
 
 def finished(results: Path) -> set[tuple[str, ...]]:
@@ -157,7 +160,7 @@ def main() -> None:
         path = study.output_dir / "runs" / run.file_name
         if not path.is_file():
             write_record(path.parent, study.train(run))
-        row = line(cell, read_record(path))
+        row = line(cell, read_record(path), args.rare_validation)
         args.output.mkdir(parents=True, exist_ok=True)
         with results.open("a") as stream:
             stream.write(json.dumps(row) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +75,25 @@ def test_what_does_not_fit_is_told(recalibrate: Any, tmp_path: Path) -> None:
         frerec.Recalibrate.from_bundle(preset="small")
     with pytest.raises(FreRecError, match="weights cannot be read"):
         frerec.Recalibrate.from_bundle(weights_path=tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/use_from_python.md"])
+def test_the_lines_of_the_documentation_run(
+    page: str, bundle_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```$", (bundle_root / page).read_text(), re.M | re.S)
+    assert blocks
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(picture(3)).save("chest.png")
+    known: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, page, "exec"), known)
+    made = np.asarray(Image.open("recalibrated/chest.png"))
+    assert made.shape == (96, 96) and not np.array_equal(made, picture(3))
+
+
+def test_every_public_name_is_there_and_in_the_reference(bundle_root: Path) -> None:
+    page = (bundle_root / "docs" / "reference" / "python.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.M)) == set(frerec.__all__)
+    for name in frerec.__all__:
+        assert getattr(frerec, name).__doc__

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from frerec.root import bundle_root
 
 if TYPE_CHECKING:
+    from frerec.audit.detector import detect
     from frerec.io.images import load_image, save_image
     from frerec.recalibrate import Recalibrate
     from frerec.rhm.flow import RestorationFlow
@@ -21,6 +22,7 @@ __all__ = [
     "RestorationFlow",
     "__version__",
     "bundle_root",
+    "detect",
     "load_image",
     "save_image",
 ]
@@ -33,6 +35,7 @@ _ELSEWHERE = {
     "Recalibrate": "frerec.recalibrate",
     "ReferenceBank": "frerec.shr.bank.reference",
     "RestorationFlow": "frerec.rhm.flow",
+    "detect": "frerec.audit.detector",
     "load_image": "frerec.io.images",
     "save_image": "frerec.io.images",
 }

@@ -69,6 +69,7 @@ class Recalibrate(Transform):
         weights_path: str | os.PathLike[str] | None = None,
         bank_path: str | os.PathLike[str] | None = None,
         preset: str = "compact",
+        use_network: bool = True,
         **settings: Any,
     ) -> Recalibrate:
         """Use weights and bank of the bundle, or others of the same kind.
@@ -78,6 +79,7 @@ class Recalibrate(Transform):
             weights_path: state dict of the network; None for the bundle's, of chest X-rays.
             bank_path: reference bank; None for the bundle's.
             preset: as in :func:`frerec.rhm.networks.restoration_network`.
+            use_network: false leaves stage 1 alone; no weights are read.
             settings: as in the class.
 
         Raises:
@@ -86,6 +88,8 @@ class Recalibrate(Transform):
         """
         models = Path(bundle_root()) / "models"
         bank = ReferenceBank.open(bank_path or models / "bank.safetensors")
+        if not use_network:
+            return cls(bank, None, strength=strength, **settings)
         path = Path(weights_path or models / "model.pt")
         known = {key: settings[key] for key in ("mask_ratio", "transition") if key in settings}
         network = restoration_network(preset, bank.info.spatial_dims, bank.info.channels, strength=strength, **known)

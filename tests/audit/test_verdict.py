@@ -66,13 +66,18 @@ def test_no_bias_where_there_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("psnr", "ssim", "expected"),
-    [(40, 0.97, ("yes", "good")), (40, 0.93, ("mostly", "fair")), (25, 0.97, ("no", "bad"))],
+    ("psnr", "ssim", "expected", "of_synthetic"),
+    [
+        (40, 0.97, ("yes", "good"), ("little", "good")),
+        (40, 0.93, ("mostly", "fair"), ("somewhat", "good")),
+        (25, 0.97, ("no", "bad"), ("much", "fair")),
+    ],
 )
-def test_fidelity(psnr: float, ssim: float, expected: tuple[str, str]) -> None:
+def test_fidelity(psnr: float, ssim: float, expected: tuple[str, str], of_synthetic: tuple[str, str]) -> None:
     measures = {"n": 9, "unchanged": 0, "psnr": {"mean": psnr, "low": psnr}, "ssim": {"mean": ssim, "low": ssim}}
-    found = answers(fidelity={"real": measures})
+    found = answers(fidelity={"real": measures, "synthetic": measures})
     assert found["Do recalibrated real images stay true to their inputs"] == expected
+    assert found["How much are recalibrated synthetic images changed"] == of_synthetic
 
 
 def test_an_unsound_audit_says_so() -> None:

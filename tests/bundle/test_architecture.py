@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "run": {"spectrum", "io", "shr", "rhm"},
     "audit": {"spectrum", "io", "shr", "rhm", "report"},
     "study": {"spectrum", "io", "shr", "rhm", "report", "audit"},
+    "tune": {"spectrum", "report", "audit", "study"},
 }
 
 

@@ -22,7 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "configs").glob("*.json"))}
 WORKFLOWS = sorted(name for name, config in CONFIGS.items() if "bundle_root" in config)
 #: What is laid over another config, and over which.
-OVERLAYS = {"multi_gpu_train": "train", "train_paper": "train", "inference_trt": "inference"}
+OVERLAYS = {
+    "multi_gpu_train": "train", "train_adversarial": "train", "train_paper": "train", "inference_trt": "inference",
+}  # fmt: skip
 PAGE = ROOT / "docs" / "reference" / "config_ids.md"
 
 # The ids a user may override, named the same in every config (docs/reference/config_ids.md).
@@ -65,7 +67,7 @@ def documented(name: str) -> set[str]:
 
 
 def test_the_workflows_of_the_bundle_are_there() -> None:
-    assert {"train", "inference", "evaluate", "build_bank", "generate", "study"} <= set(WORKFLOWS)
+    assert {"train", "inference", "evaluate", "build_bank", "generate", "study", "tune"} <= set(WORKFLOWS)
     assert {"train_generator", "train_diffusion"} <= set(WORKFLOWS)
 
 
@@ -219,6 +221,9 @@ def test_recalibration_means_the_same_in_inference_and_study() -> None:
     assert {"strength", "mask_ratio", "transition", "top_k", "bands", "method", "impose_profile"} <= ids
     inference, study = ({key: CONFIGS[name][key] for key in ids} for name in ("inference", "study"))
     assert inference == study
+    shared = CONFIGS["tune"]["recalibration"].keys() - {"device"}
+    inference, tune = ({key: CONFIGS[name][key] for key in shared} for name in ("inference", "tune"))
+    assert inference == tune
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)

@@ -77,14 +77,14 @@ def test_the_line_is_followed_exactly_where_the_velocity_is_known() -> None:
         def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
             return self.known
 
-    flow = RestorationFlow(profile=PROFILE, mask_ratio=1e-6, steps=3)
+    flow = RestorationFlow(profile=PROFILE, mask_ratio=1e-6, evaluations=6)
     image, noise = coloured(1, (24, 24), 1), coloured(1, (24, 24), 2)
     flow.velocity = Known(flow.whiten(noise)[0] - flow.whiten(image)[0])  # type: ignore[assignment]
     wanted = image - image.mean() + noise.mean()  # the mean is not part of the flow
     torch.testing.assert_close(flow(noise), wanted, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("settings", [{"spatial_dims": 4}, {"in_channels": 3}, {"steps": 0}])
+@pytest.mark.parametrize("settings", [{"spatial_dims": 4}, {"in_channels": 3}, {"evaluations": 3}])
 def test_wrong_arguments_are_named(settings: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match=next(iter(settings)).removeprefix("in_")):
         RestorationFlow(**settings)  # type: ignore[arg-type]

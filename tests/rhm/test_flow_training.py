@@ -45,7 +45,12 @@ def test_training_finds_the_way_from_noise_to_a_known_texture() -> None:
     wave = torch.cos(torch.pi * 0.5 * (torch.arange(32) + 0.5)).expand(1, 32, 32) * 0.1 + 0.5
     images = torch.stack([wave, 1 - wave])
     flow = RestorationFlow(
-        profile=torch.full((1, 20), -2.0), mask_ratio=0.05, transition=0.01, steps=4, features=(16, 24), num_blocks=1
+        profile=torch.full((1, 20), -2.0),
+        mask_ratio=0.05,
+        transition=0.01,
+        evaluations=8,
+        features=(16, 24),
+        num_blocks=1,
     )
     optimizer = torch.optim.Adam(flow.velocity.parameters(), 3e-3)
     draw = RandFlowSamplesd("image", flow, (32, 32), num_samples=1).set_random_state(0)

@@ -156,9 +156,9 @@ class RestorationFlow(nn.Module):
         mask_ratio: of stage 1; below it nothing is changed.
         transition: of stage 1.
         strength: of stage 1; 0 gives the input back.
-        steps: steps of the integration by the midpoint method, each of which asks the network twice. One leaves an
-            error of 5 % of the change, two of 1 %; Heun's method needs seven evaluations for what the midpoint does in
-            four, because the velocity at the start, where all is noise, is the least certain.
+        evaluations: how often the network is asked. Once suffices for weights that the adversarial training finished
+            (:mod:`frerec.rhm.adversarial`); the flow alone needs an even number, two for each step of the midpoint
+            method: two leave an error of 5 % of the change, four of 1 %.
         features: channels of :class:`VelocityNet`.
         num_blocks: see there.
 
@@ -177,7 +177,7 @@ class RestorationFlow(nn.Module):
         mask_ratio: float = 0.1,
         transition: float = 0.1,
         strength: float = 1.0,
-        steps: int = 1,
+        evaluations: int = 1,
         features: Sequence[int] = (32, 64, 128, 160),
         num_blocks: int = 2,
     ) -> None:
@@ -186,10 +186,15 @@ class RestorationFlow(nn.Module):
             raise ConfigError("spatial_dims", spatial_dims, "images have 2 or 3 spatial dimensions", "Use 2 or 3")
         if in_channels != out_channels:
             raise ConfigError("channels", out_channels, f"the images have {in_channels}", "Use the same number twice")
-        if steps < 1:
-            raise ConfigError("steps", steps, "the flow goes in one step at least", "Use 1 or more")
+        if evaluations < 1 or (evaluations > 1 and evaluations % 2):
+            raise ConfigError("evaluations", evaluations, "a step asks the network twice", "Use 1 or an even number")
         self.spatial_dims, self.in_channels = spatial_dims, in_channels
-        self.mask_ratio, self.transition, self.strength, self.steps = mask_ratio, transition, strength, steps
+        self.mask_ratio, self.transition, self.strength, self.evaluations = (
+            mask_ratio,
+            transition,
+            strength,
+            evaluations,
+        )
         self.velocity = VelocityNet(spatial_dims, 3 * in_channels, in_channels, features, num_blocks)
         known = torch.zeros(in_channels, RINGS)
         if profile is not None:
@@ -219,10 +224,10 @@ class RestorationFlow(nn.Module):
         context = [idctn(white * low, dims) * CONTEXT_GAIN, idctn(spectrum * smooth, dims) * 2 - 1]
         return idctn(white, dims), torch.cat(context, dim=1)
 
-    def colour(self, change: torch.Tensor) -> torch.Tensor:
-        """A change of the state (B, C, *spatial) as one of the image: none below ``mask_ratio``."""
+    def colour(self, change: torch.Tensor, mask_ratio: float | torch.Tensor | None = None) -> torch.Tensor:
+        """A change of the state (B, C, *spatial) as one of the image: none below ``mask_ratio``, ours if None."""
         shape = tuple(int(n) for n in change.shape[2:])
-        inside = cosine_radius(shape).to(change.device) >= self.mask_ratio
+        inside = cosine_radius(shape).to(change.device) >= (self.mask_ratio if mask_ratio is None else mask_ratio)
         amplitude = torch.where(inside, self.amplitude(shape), 0.0)
         return idctn(dctn(change, self.spatial_dims) * amplitude, self.spatial_dims)
 
@@ -232,11 +237,12 @@ class RestorationFlow(nn.Module):
         other.strength = strength
         return other
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
         """Restore.
 
         Args:
             x: output of stage 1 (B, C, *spatial), nominally in [0, 1].
+            condition: mask ratio, transition and strength of each image (B, 3), for training; None for ours.
 
         Returns:
             Tensor of the shape of ``x``, float32.
@@ -255,14 +261,20 @@ class RestorationFlow(nn.Module):
         with torch.autocast(x.device.type, enabled=False):  # powers span eight decades
             x = x.float()
             start, context = self.whiten(x)
-        state, step = start, 1 / self.steps
-        for time in (1 - n * step for n in range(self.steps)):
-            middle = state - step / 2 * self._velocity(state, context, time)
-            state = state - step * self._velocity(middle, context, time - step / 2)
+        mask_ratio = None if condition is None else condition[:, :1].view(-1, *[1] * (x.ndim - 1))
+        if condition is None:
+            condition = x.new_tensor([self.mask_ratio, self.transition, self.strength]).expand(len(x), -1)
+        state, steps = start, self.evaluations // 2
+        if self.evaluations == 1:
+            state = start - self._velocity(start, context, 1.0, condition)
+        for time in (1 - n / steps for n in range(steps)):
+            middle = state - self._velocity(state, context, time, condition) / (2 * steps)
+            state = state - self._velocity(middle, context, time - 1 / (2 * steps), condition) / steps
         with torch.autocast(x.device.type, enabled=False):
-            return x + self.colour(state - start)
+            return x + self.colour(state - start, mask_ratio)
 
-    def _velocity(self, state: torch.Tensor, context: torch.Tensor, time: float) -> torch.Tensor:
-        condition = state.new_tensor([time, self.mask_ratio, self.transition, self.strength])
-        condition = condition.expand(len(state), -1)
+    def _velocity(
+        self, state: torch.Tensor, context: torch.Tensor, time: float, condition: torch.Tensor
+    ) -> torch.Tensor:
+        condition = functional.pad(condition, (1, 0), value=time)
         return self.velocity(torch.cat([state, context], dim=1), condition).float()

@@ -30,6 +30,7 @@ class RandStatisticalHighFrequencyReplacementd(RandomizableTransform, MapTransfo
         own_profile: impose the profile of the target instead of a drawn one. A network then learns to keep the power it
             is given; otherwise it learns to guess the right one.
         full_share: probability of the highest strength, beside the uniform draws.
+        plain_share: probability that strength, mask ratio and transition are those of ``replacement``, none drawn.
         target_key: key of the target; where ``data`` has none, the untouched image is copied to it.
         condition_key: key under which (mask ratio, transition, strength) are put; None for nowhere.
         allow_missing_keys: as in MONAI.
@@ -44,6 +45,7 @@ class RandStatisticalHighFrequencyReplacementd(RandomizableTransform, MapTransfo
         transitions: Sequence[float] = (0.02, 0.9),
         own_profile: bool = False,
         full_share: float = 0.6,
+        plain_share: float = 0.0,
         target_key: str = "label",
         condition_key: str | None = None,
         allow_missing_keys: bool = False,
@@ -53,7 +55,8 @@ class RandStatisticalHighFrequencyReplacementd(RandomizableTransform, MapTransfo
         self.replacement, self.target_key = replacement, target_key
         self.lowest, self.highest = strengths
         self.mask_ratios, self.transitions = tuple(mask_ratios), tuple(transitions)
-        self.own_profile, self.full_share, self.condition_key = own_profile, full_share, condition_key
+        self.own_profile, self.condition_key = own_profile, condition_key
+        self.full_share, self.plain_share = full_share, plain_share
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return a copy of ``data`` with the image replaced and the untouched one under ``target_key``."""
@@ -65,6 +68,9 @@ class RandStatisticalHighFrequencyReplacementd(RandomizableTransform, MapTransfo
             strength = self.highest if full else self.R.uniform(self.lowest, self.highest)
             mask_ratio = self.mask_ratios[self.R.randint(len(self.mask_ratios))]
             transition = narrowest + (widest - narrowest) * self.R.uniform() ** 2
+            if self.plain_share and self.R.uniform() < self.plain_share:
+                plain = self.replacement
+                strength, mask_ratio, transition = plain.strength, plain.mask_ratio, plain.transition
             result[key] = self.replacement(
                 result[key],
                 strength=strength,

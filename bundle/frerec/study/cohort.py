@@ -49,6 +49,7 @@ def read_cohort(
     real: Iterable[Mapping[str, Any]],
     synthetic: Iterable[Mapping[str, Any]] | None = None,
     classes: Sequence[str] | None = None,
+    judged_on: str = "test",
 ) -> Cohort:
     """Check and sort the rows of the datalists.
 
@@ -56,6 +57,8 @@ def read_cohort(
         real: rows with ``image`` (path), ``label``, ``split`` (train, val or test) and, where known, ``patient``.
         synthetic: rows with ``image`` and ``label``; None if no arm needs them.
         classes: names of the classes in the order of their numbers; None for those of the real rows, sorted.
+        judged_on: ``test``; or ``val``, to put the validation cases in the place of the test cases, whose rows are left
+            out, whatever is in them.
 
     Returns:
         The cohort, in the order of the rows.
@@ -63,23 +66,24 @@ def read_cohort(
     Raises:
         ConfigError: a missing or unknown label, a split without one of the classes, or a patient in two splits.
     """
-    rows = list(real)
+    splits = SPLITS[:-1] if judged_on == "val" else SPLITS
+    rows = [row for row in real if row.get("split") in splits or row.get("split") not in SPLITS]
     names = tuple(classes) if classes else tuple(sorted({str(row["label"]) for row in rows if row.get("label")}))
     if len(names) < 2:
         raise ConfigError("datalist", list(names), "a classifier needs two classes", "Give each row a label")
     cases = {
         split: tuple(_case(row, names, split, "datalist") for row in rows if row.get("split") == split)
-        for split in SPLITS
+        for split in splits
     }
     for split, members in cases.items():
         missing = sorted(set(range(len(names))) - {case.label for case in members})
         if missing:
             raise ConfigError(
                 "datalist", split, f"no image of class {names[missing[0]]!r} in this split",
-                "Give the split column the values train, val and test, each with all classes",
+                f"Give the split column the values {', '.join(splits)}, each with all classes",
             )  # fmt: skip
     where: defaultdict[str, set[str]] = defaultdict(set)
-    for case in (*cases["train"], *cases["val"], *cases["test"]):
+    for case in (case for members in cases.values() for case in members):
         where[case.patient].add(case.part)
     shared = sum(len(parts) > 1 for parts in where.values())
     if shared:
@@ -88,7 +92,7 @@ def read_cohort(
             "Split by patient",
         )  # fmt: skip
     made = tuple(_case(row, names, "synthetic", "synthetic_datalist") for row in synthetic or ())
-    return Cohort(names, cases["train"], cases["val"], cases["test"], made)
+    return Cohort(names, cases["train"], cases["val"], cases[judged_on], made)
 
 
 def _case(row: Mapping[str, Any], names: tuple[str, ...], part: str, config_id: str) -> Case:

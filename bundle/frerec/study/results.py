@@ -47,7 +47,7 @@ def summarise(
     sets = {record.test_set for record in records}
     if len(sets) != 1:
         raise FreRecError(f"{len(sets)} different test sets cannot be compared case by case. Summarise one at a time.")
-    weights = _case_weights(records[0], draws)
+    weights = case_weights(records[0], draws)
     cells, measured = [], []
     for cell, arms in sorted(by_cell(records).items()):
         replicates = _measure(arms, weights)
@@ -102,13 +102,13 @@ def pool_studies(
             raise InputError(listed, "no summary of a study here", "Give the output_dir of a study that has run")
         names = json.loads(listed.read_text(encoding="utf-8"))["runs"]["files"]
         records = [read_record(folder / "runs" / name) for name in names]
-        weights = _case_weights(records[0], draws)
+        weights = case_weights(records[0], draws)
         measured += [_measure(arms, weights) for _, arms in sorted(by_cell(records).items())]
     return _averaged(measured, references)
 
 
-def _case_weights(record: Record, draws: int) -> np.ndarray[Any, Any]:
-    # Seeded by the test set: whoever resamples it draws the same cases.
+def case_weights(record: Record, draws: int) -> np.ndarray[Any, Any]:
+    """Bootstrap weights (draws, N) of the cases of a run; whoever resamples the same test set draws the same cases."""
     rng = np.random.default_rng(int(record.test_set[:16], 16))
     return bootstrap_weights(record.units, draws, rng, record.labels)
 

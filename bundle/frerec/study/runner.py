@@ -64,6 +64,7 @@ class DownstreamStudy:
         shard_count: number of processes that share the work.
         draws: bootstrap resamples.
         rare: one class made rare and filled up with synthetic images, instead of ``synthetic_ratio``.
+        judged_on: the split that runs are compared on: ``test``, or ``val``, which leaves the test split alone.
 
     Raises:
         ConfigError, InputError: a setting or file that cannot be used, before anything is trained.
@@ -92,6 +93,7 @@ class DownstreamStudy:
         shard_count: int = 1,
         draws: int = 2000,
         rare: RareClass | None = None,
+        judged_on: str = "test",
     ) -> None:
         if not 0 <= shard_index < shard_count:
             raise ConfigError("shard_index", shard_index, "no such shard", f"Use 0 to {shard_count - 1}")
@@ -103,17 +105,16 @@ class DownstreamStudy:
             check_classifier(name, self.size)
         self.output_dir, self.channels = Path(output_dir), channels
         self.schedule, self.device, self.overwrite = schedule or Schedule(), torch.device(device), overwrite
-        self.shard_index, self.shard_count = shard_index, shard_count
-        self.draws, self.reference_arms, self.rare = draws, tuple(reference_arms), rare or RareClass()
+        self.shard_index, self.shard_count, self.rare = shard_index, shard_count, rare or RareClass()
+        self.draws, self.reference_arms = draws, tuple(reference_arms)
         uses_synthetic = any(arm.uses_synthetic for arm in self.arms.values())
-        self.cohort = read_cohort(cases, synthetic_cases if uses_synthetic else None)
+        self.cohort = read_cohort(cases, synthetic_cases if uses_synthetic else None, judged_on=judged_on)
         self.cache = ImageCache(self.output_dir / "cache", load, channels, self.size)
         self.synthetic = {name: self._synthetic(arm, synthetic_dir) for name, arm in self.arms.items()}
         self._give_references()
-        self._data_keys = {name: self._data_key(arm) for name, arm in self.arms.items()}
+        self.data_keys = {name: self._data_key(arm) for name, arm in self.arms.items()}
         self.test_set = digest([(self.cache.digest(case), case.label) for case in self.cohort.test])
-        patients = sorted({case.patient for case in self.cohort.test})
-        self._units = np.array([patients.index(case.patient) for case in self.cohort.test])
+        self._units = np.unique([case.patient for case in self.cohort.test], return_inverse=True)[1]
         # Seeds outermost and arms innermost: whenever the study is stopped, the arms have about the same seeds.
         parts = label_parts(label_fractions, synthetic_ratio)
         cells = [cell for classifier in classifiers for cell in self.rare.cells(classifier, parts)]
@@ -162,7 +163,7 @@ class DownstreamStudy:
 
     def _planned(self, arm: str, cell: Cell, seed: int) -> Run:
         settings = {
-            "data": self._data_keys[arm],
+            "data": self.data_keys[arm],
             "schedule": {**asdict(self.schedule), "learning_rate": self._learning_rate(cell.classifier)},
             # What does not matter to an arm is no part of this, and its runs serve every value.
             "cell": [cell.classifier, *self.rare.key(self.arms[arm], cell)],

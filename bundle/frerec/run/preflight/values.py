@@ -75,6 +75,13 @@ def _shares(value: Any) -> str | None:
     return None if _list(value) is None and all(map(_share, value)) else "not a list of numbers between 0 and 1"
 
 
+def _each(judge: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
+    def judge_all(value: Any) -> str | None:
+        return _list(value) or next((f"{one}: {reason}" for one in value if (reason := judge(one))), None)
+
+    return judge_all
+
+
 def _label(value: Any) -> str | None:
     return None if isinstance(value, str | int) and not isinstance(value, bool) else "not the name of a class"
 
@@ -159,6 +166,8 @@ RULES: dict[str, tuple[Callable[[Any], str | None], str]] = {
     "flow_batch_size": (_whole(1), _POSITIVE),
     "learning_rate": (_above(0), _RATE),
     "flow_learning_rate": (_above(0), _RATE),
+    "judge_learning_rate": (_above(0), _RATE),
+    "storage_step": (_between(0, 1), "Use 0.0039 for 8 bits, 0 for more"),
     "max_grad_norm": (_above(0), "Use a number above 0, such as 0.5"),
     "weight_decay": (_above(0, included=True), _WEIGHT),
     "spectral_weight": (_above(0, included=True), _WEIGHT),
@@ -172,6 +181,14 @@ RULES: dict[str, tuple[Callable[[Any], str | None], str]] = {
     "rare_class": (_label, "Name a class as the datalist has it"),
     "fill": (_fill, "Use balance, or the number of synthetic images per real one of the rare class"),
     "fill_classes": (_one_of(("rare", "all")), "Use rare or all"),
+    "budget_minutes": (_above(0), "Use the minutes that may be spent, such as 30"),
+    "strengths": (_each(_between(0, 1)), 'Write it as "[0.3,1.0]"'),
+    "mask_ratios": (_each(_between(0, 1, open_ends=True)), 'Write it as "[0.05,0.1]"'),
+    "transitions": (_each(_above(0, included=True)), 'Write it as "[0.0,0.1]"'),
+    "keep": (_whole(1), _POSITIVE),
+    "figure_images": (_whole(1), "Use 20 or more, such as 100; a detector needs 20"),
+    "stages": (_list, _NAMES),
+    "recalibrate": (_list, _NAMES),
     "class_names": (_list, _NAMES),
     "classes": (_list, _NAMES),
     "arm_names": (_list, _NAMES),

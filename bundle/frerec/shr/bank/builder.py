@@ -59,9 +59,7 @@ class BankBuilder:
     def __len__(self) -> int:
         return self._count
 
-    def add(
-        self, image: npt.ArrayLike | torch.Tensor, group: int = -1, spacing: Sequence[float] | None = None
-    ) -> None:
+    def add(self, image: npt.ArrayLike | torch.Tensor, group: int = -1, spacing: Sequence[float] | None = None) -> None:
         """Add one image.
 
         Args:
