@@ -28,7 +28,8 @@ def commands(page: Path) -> list[list[str]]:
             words = words[words.index("frerec") :] if words[:2] == ["docker", "run"] and "frerec" in words else words
             if words[:1] == ["frerec"] and len(words) > 1 and not words[1].startswith("-"):
                 count = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
-                names = [word for word in words[1:count] if not word.startswith("my_")]
+                # a file without a folder of the bundle before it is the reader's
+                names = [word for word in words[1:count] if "configs/" in word or not word.endswith(".json")]
                 files = [f"{Path(name).stem.replace('-', '_')}.json" for name in names]
                 found.append([repr([str(ROOT / "configs" / file) for file in files]), *words[count:]])
             elif "monai.bundle" in words and words[words.index("monai.bundle") + 1] == "run":
