@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from frerec.ranks import rank, world_size
 from frerec.root import bundle_root
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ __all__ = [
     "bundle_root",
     "detect",
     "load_image",
+    "rank",
     "save_image",
+    "world_size",
 ]
 
 __version__ = "0.2.0"

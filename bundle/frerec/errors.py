@@ -7,8 +7,15 @@ from typing import Any
 
 from frerec.files import printable
 
-#: Exit code of a program that a wrong setting, path or file ends.
+# Exit codes, see docs/reference/exit_codes.md.
+EXIT_OK = 0
+EXIT_SOME_FAILED = 1
+EXIT_NOTHING_DONE = 2
+#: A wrong setting, path or file ends the program.
 EXIT_PREFLIGHT = 3
+EXIT_BROKE_OFF = 4
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 
 class FreRecError(Exception):

@@ -22,6 +22,7 @@ IMPORT_NAMES = {
     "PIL": "pillow",
     "png": "pypng",
     "SimpleITK": "simpleitk",
+    "dicomweb_client": "dicomweb-client",
 }
 
 
@@ -34,7 +35,7 @@ def imported(folder: Path) -> set[str]:
                 names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names.add(node.module.split(".")[0])
-    ours = {"frerec", "tests", "scripts"}
+    ours = {"frerec", "tests", "scripts", *(path.stem for path in folder.glob("*.py"))}
     return {IMPORT_NAMES.get(name, name) for name in names - ours - set(sys.stdlib_module_names)}
 
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from frerec.run.handlers import RunReport
+from frerec.run.manifest import Manifest
 from frerec.run.outcome import DONE, Outcome
 
 
@@ -35,7 +36,7 @@ def test_problems_are_told_once_and_summed_up(
 
 def test_each_kind_of_warning_is_told_once() -> None:
     stream = io.StringIO()
-    report = RunReport(3, SimpleNamespace(path="m"), stream=stream)  # type: ignore[arg-type]
+    report = RunReport(3, Manifest("m", {}), stream=stream)
     outcomes = [
         Outcome(f"{i}.png", DONE, warnings=[f"{i} values lay beyond", *(["unlike the bank"] if i else [])])
         for i in range(3)

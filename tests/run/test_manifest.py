@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from frerec.errors import ConfigError, InputError
+from frerec.run import lock
 from frerec.run import manifest as module
 from frerec.run.manifest import Manifest, merge_manifests, read_all_records, read_records
 from frerec.run.outcome import Outcome
@@ -80,6 +81,96 @@ def test_shards_merge_into_one(tmp_path: Path) -> None:
         merge_manifests(tmp_path / "elsewhere")
 
 
+def test_the_last_shard_to_finish_merges(tmp_path: Path) -> None:
+    first, second = (Manifest(tmp_path, {}, shard_index=i, shard_count=2) for i in range(2))
+    first.append(done("a", tmp_path))
+    second.append(done("b", tmp_path))
+    half = tmp_path / ".0123.frerec-part"
+    half.write_bytes(b"half")
+    first.close()
+    assert first.path.name == "manifest.0-of-2.done.jsonl" and half.exists()
+    assert not (tmp_path / "manifest.jsonl").exists()
+    # started again before the other one is finished, it still knows what it did
+    assert Manifest(tmp_path, {}, shard_index=0, shard_count=2).is_unchanged("a", "in-a")
+    again = Manifest(tmp_path, {}, shard_index=0, shard_count=2)
+    again.open()
+    assert again.path.name == "manifest.0-of-2.jsonl"
+    second.close()
+    assert second.path.name == "manifest.1-of-2.done.jsonl"
+    again.close()
+    assert again.path == tmp_path / "manifest.jsonl"
+    assert set(read_records(again.path)) == {"a", "b"}
+    assert [path.name for path in tmp_path.glob("manifest*")] == ["manifest.jsonl"] and not half.exists()
+
+
+def test_a_killed_shard_keeps_the_others_from_merging(tmp_path: Path) -> None:
+    killed = Manifest(tmp_path, {}, shard_index=1, shard_count=2)
+    killed.append(done("b", tmp_path))
+    killed.abandon()
+    left = Manifest(tmp_path, {}, shard_index=0, shard_count=2)
+    left.append(done("a", tmp_path))
+    left.close()
+    assert not (tmp_path / "manifest.jsonl").exists()
+    # any other number of shards takes over what both have done
+    for index in range(3):
+        shard = Manifest(tmp_path, {}, shard_index=index, shard_count=3)
+        shard.open()
+        assert shard.is_unchanged("a", "in-a") and shard.is_unchanged("b", "in-b")
+        shard.close()
+    assert [path.name for path in tmp_path.glob("manifest*")] == ["manifest.jsonl"]
+    assert set(read_records(tmp_path / "manifest.jsonl")) == {"a", "b"}
+
+
+def test_where_the_lock_sees_nobody_the_names_of_the_manifests_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "fcntl", None)  # as on Windows, or between two machines on NFS
+    shards = [Manifest(tmp_path, {}, shard_index=i, shard_count=2) for i in range(2)]
+    for name, shard in zip("ab", shards, strict=True):
+        shard.append(done(name, tmp_path))
+    shards[1].close()
+    assert not (tmp_path / "manifest.jsonl").exists()
+    shards[0].append(done("c", tmp_path))
+    shards[0].close()
+    assert set(read_records(tmp_path / "manifest.jsonl")) == {"a", "b", "c"}
+
+
+def test_two_runs_of_the_same_shard_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "_PATIENCE_S", 0.3)
+    first = Manifest(tmp_path, {}, shard_index=1, shard_count=2)
+    first.append(done("a", tmp_path))
+    with pytest.raises(InputError, match=r"another run is writing into it\. Give every run its own shard_index"):
+        Manifest(tmp_path, {}, shard_index=1, shard_count=2).open()
+    other = Manifest(tmp_path, {}, shard_index=0, shard_count=2)
+    other.append(done("b", tmp_path))
+    first.close()
+    other.close()
+    assert set(read_records(tmp_path / "manifest.jsonl")) == {"a", "b"}
+
+
+def merge(folder: str, start: object) -> None:
+    start.wait()  # type: ignore[attr-defined]
+    merge_manifests(folder)
+
+
+def test_two_that_merge_at_once_lose_nothing(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    for attempt in range(10):
+        folder = tmp_path / str(attempt)
+        for index in range(8):
+            shard = Manifest(folder, {}, shard_index=index, shard_count=8 + attempt)
+            shard.append(done(f"item{index}", folder))
+            shard.abandon()
+        start = context.Event()
+        both = [context.Process(target=merge, args=(str(folder), start)) for _ in range(3)]
+        for process in both:
+            process.start()
+        start.set()
+        for process in both:
+            process.join()
+        assert set(read_records(folder / "manifest.jsonl")) == {f"item{index}" for index in range(8)}
+
+
 def test_leftovers_of_a_killed_run_are_cleared(tmp_path: Path) -> None:
     leftover = tmp_path / "sub" / ".0123.frerec-part"
     leftover.parent.mkdir()
@@ -104,7 +195,7 @@ def test_two_runs_into_one_folder_are_refused(tmp_path: Path, monkeypatch: pytes
     other.start()
     try:
         assert ready.wait(60)
-        monkeypatch.setattr(module, "_LOCK_PATIENCE_S", 0.3)
+        monkeypatch.setattr(lock, "_PATIENCE_S", 0.3)
         with pytest.raises(InputError, match="another run is writing"):
             Manifest(tmp_path, {}).open()
     finally:

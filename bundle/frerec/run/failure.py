@@ -22,15 +22,21 @@ from typing import Any
 from tqdm import tqdm
 
 from frerec import __version__
-from frerec.errors import EXIT_PREFLIGHT, ConfigError, FreRecError, InputError
+from frerec.errors import (
+    EXIT_BROKE_OFF,
+    EXIT_INTERRUPTED,
+    EXIT_PREFLIGHT,
+    EXIT_TERMINATED,
+    ConfigError,
+    FreRecError,
+    InputError,
+)
 from frerec.io.quiet import quiet_process
-from frerec.run.outcome import EXIT_BROKE_OFF, causes, explain, is_fault
+from frerec.run.outcome import causes, explain, is_fault
 
 LOG_NAME = "run.log"
 #: Set to anything but an empty text, it leaves Python's own tracebacks as they are.
 DEBUG = "FREREC_TRACEBACK"
-EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
 
 # A loader's worker hands an error of ours on as the text of its traceback.
 _OF_A_WORKER = re.compile(r"^frerec\.errors\.(?:Input|Config)Error: (.+)$", re.M)

@@ -13,20 +13,11 @@ from typing import Any, TextIO
 from ignite.engine import Engine, Events
 from tqdm import tqdm
 
-from frerec.errors import ConfigError, FreRecError, OutputError
+from frerec.errors import EXIT_NOTHING_DONE, EXIT_OK, ConfigError, FreRecError, OutputError
 from frerec.files import printable
+from frerec.ranks import rank
 from frerec.run.manifest import Manifest
-from frerec.run.outcome import (
-    DONE,
-    EXIT_NOTHING_DONE,
-    EXIT_OK,
-    FAILED,
-    IGNORED,
-    SKIPPED,
-    UNCHANGED,
-    Outcome,
-    exit_code,
-)
+from frerec.run.outcome import DONE, FAILED, IGNORED, SKIPPED, UNCHANGED, Outcome, exit_code
 from frerec.shr.retrieval.familiarity import FOREIGNER, UNUSUAL
 
 _PLAIN_INTERVAL_S = 30.0
@@ -90,7 +81,8 @@ class ManifestHandler:
 class RunReport:
     """Progress while a folder run goes on, one line for each item that is not done, and the summary at the end.
 
-    On a terminal a bar with the rate and the time left; elsewhere (a log file) a line every half minute.
+    On a terminal a bar with the rate and the time left (of processes started together, that of the first); elsewhere (a
+    log file) a line every half minute.
 
     Args:
         total: number of items this run works on.
@@ -125,7 +117,7 @@ class RunReport:
         if outdated:
             text = f"{outdated} items in {self.manifest.output_dir} were done with other settings or another version"
             print(printable(f"{text}: those of this folder are done anew"), file=stream, flush=True)
-        self._bar = tqdm(total=self.total, unit="image", file=stream, disable=not stream.isatty())
+        self._bar = tqdm(total=self.total, unit="image", file=stream, disable=not stream.isatty() or rank() > 0)
 
     def iteration_completed(self, engine: Engine) -> None:
         """Count the batch and tell what went wrong in it."""
@@ -150,7 +142,12 @@ class RunReport:
         if not stream.isatty() and time.monotonic() - self._told > _PLAIN_INTERVAL_S:
             self._told = time.monotonic()
             left = (self._told - self._start) / count * (self.total - count)
-            print(f"{count} of {self.total}, about {tqdm.format_interval(left)} left", file=stream, flush=True)
+            text = f"{self._share()}{count} of {self.total}, about {tqdm.format_interval(left)} left"
+            print(text, file=stream, flush=True)
+
+    def _share(self) -> str:
+        index, count = self.manifest.shard_index, self.manifest.shard_count
+        return f"shard {index} of {count}: " if count > 1 else ""
 
     def completed(self, _engine: Engine) -> None:
         """Take the bar away."""
@@ -178,7 +175,9 @@ class RunReport:
             IGNORED: "no images",
         }  # fmt: skip
         counts = ", ".join(f"{self.counts[status]} {word}" for status, word in named.items())
-        return printable(f"{self.counts.total()} items: {counts}; {seconds:.1f} s{rate}; see {self.manifest.path}")
+        # a shard without an item has written none
+        see = f"; see {self.manifest.path}" if self.manifest.path.exists() else ""
+        return printable(f"{self._share()}{self.counts.total()} items: {counts}; {seconds:.1f} s{rate}{see}")
 
     def finish(self) -> int:
         """Print the summary and, unless everything went well, end the program with the exit code that says so.

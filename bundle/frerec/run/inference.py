@@ -15,6 +15,7 @@ from frerec.run.evaluator import FolderEvaluator
 from frerec.run.folder import FolderLoader
 from frerec.run.handlers import ManifestHandler, RunReport
 from frerec.run.manifest import Manifest
+from frerec.run.process import wait_for_others
 
 #: Settings that are recorded as they were given. What SHR and the imposed profile apply, they report themselves.
 _RECORDED = (
@@ -95,12 +96,15 @@ class FolderRun(FolderEvaluator):
         self.report.attach(self)
 
     def finish(self) -> int:
-        """Print the summary and end the program with the code that says how it went.
+        """Print the summary, wait for the others if ``torchrun`` started any, and end with the code that says it all.
 
         Returns:
-            0. It returns at all only if every image is done.
+            0. It returns at all only if every image of this shard is done.
 
         Raises:
             SystemExit: as :meth:`frerec.run.handlers.RunReport.finish`.
         """
-        return self.report.finish()
+        try:
+            return self.report.finish()
+        finally:
+            wait_for_others()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -15,15 +14,10 @@ from typing import IO, Any
 from frerec.errors import ConfigError, InputError
 from frerec.files import atomic_write, file_sha256, name_to_text, printable, remove_leftovers, text_to_name
 from frerec.io.provenance import RunSettings
+from frerec.run.lock import RunLock
 from frerec.run.outcome import DONE, STATUSES, UNCHANGED, Outcome
 
-try:
-    import fcntl
-except ImportError:  # Windows has no flock; two runs into one folder go unnoticed there
-    fcntl = None  # type: ignore[assignment]
-
 NAME = "manifest.jsonl"
-_LOCK_PATIENCE_S = 15.0
 # json escapes the controls below the space itself
 _CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -60,12 +54,7 @@ def read_records(path: str | os.PathLike[str]) -> dict[str, Record]:
 
 def read_all_records(output_dir: str | os.PathLike[str]) -> dict[str, Record]:
     """Read the manifest of a folder and those of all its shards; of several records of an item the latest counts."""
-    records: dict[str, Record] = {}
-    for path in _manifest_files(output_dir):
-        for key, record in read_records(path).items():
-            if key not in records or str(record.get("finished")) >= str(records[key].get("finished")):
-                records[key] = record
-    return records
+    return _latest(_manifest_files(output_dir))
 
 
 def merge_manifests(output_dir: str | os.PathLike[str]) -> Path:
@@ -77,20 +66,31 @@ def merge_manifests(output_dir: str | os.PathLike[str]) -> Path:
     Raises:
         InputError: there is no manifest.
     """
-    files = _manifest_files(output_dir)
-    if not files:
+    *shards, target = files = _manifest_files(output_dir)
+    if not shards and not target.exists():
         raise InputError(output_dir, "no manifest in it", "Name the output_dir of a finished run")
-    target = Path(output_dir) / NAME
-    _write(target, read_all_records(output_dir).values())
-    for path in files:
-        if path != target:
-            path.unlink()
+    records = _latest(files)
+    # what is missing now, another process has just merged
+    if all(path.exists() for path in shards):
+        _write(target, records.values())
+        for path in shards:
+            path.unlink(missing_ok=True)
     return target
 
 
+def _latest(files: Iterable[Path]) -> dict[str, Record]:
+    records: dict[str, Record] = {}
+    for path in files:
+        for key, record in read_records(path).items():
+            if key not in records or str(record.get("finished")) >= str(records[key].get("finished")):
+                records[key] = record
+    return records
+
+
 def _manifest_files(output_dir: str | os.PathLike[str]) -> list[Path]:
+    """Those of the shards, and at last the merged one: what another process takes away, it has put there before."""
     folder = Path(output_dir)
-    return sorted([*folder.glob("manifest.*-of-*.jsonl"), *folder.glob(NAME)])
+    return [*sorted(folder.glob("manifest.*-of-*.jsonl")), folder / NAME]
 
 
 def _write(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
@@ -116,8 +116,12 @@ class Manifest:
         settings: what the outputs depend on, from :func:`frerec.io.provenance.run_settings`.
         overwrite: redo everything, whatever earlier runs did.
         shard_index: which of ``shard_count`` parts of the folder this run works on, from 0.
-        shard_count: number of runs that share the work. Each writes its own ``manifest.<index>-of-<count>.jsonl``;
-            the next run without sharding, or :func:`merge_manifests`, merges them.
+        shard_count: number of runs that share the work. Each writes its own ``manifest.<index>-of-<count>.jsonl``,
+            ``manifest.<index>-of-<count>.done.jsonl`` once it is finished. Whichever finds no unfinished one beside its
+            own, or the next run without sharding, or :func:`merge_manifests`, merges them.
+
+    Attributes:
+        path: the file that holds the lines of this run: its own while it runs, then the merged one if there is.
 
     Raises:
         ConfigError: ``shard_index`` is not below ``shard_count``.
@@ -142,15 +146,17 @@ class Manifest:
         self.overwrite = overwrite
         self.shard_index, self.shard_count = shard_index, shard_count
         name = NAME if shard_count == 1 else f"manifest.{shard_index}-of-{shard_count}.jsonl"
-        self.path = self.output_dir / name
+        self._own = self.path = self.output_dir / name
         self._previous: dict[str, Record] | None = None
         self._stream: IO[bytes] | None = None
-        self._lock: int | None = None
+        remedy = "Wait for it, choose another output_dir, or share the work by shard_index and shard_count"
+        self._lock = RunLock(self.output_dir, remedy)
+        self._shard_lock = RunLock(self._own, "Give every run its own shard_index")
 
     def __getstate__(self) -> dict[str, Any]:
-        # loader workers get the memory, not the open file or the lock
+        # loader workers get the memory, not the open file
         self.previous()
-        return {**self.__dict__, "_stream": None, "_lock": None}
+        return {**self.__dict__, "_stream": None}
 
     def previous(self) -> dict[str, Record]:
         """Records of earlier runs into the same folder, by path; read once."""
@@ -188,15 +194,23 @@ class Manifest:
         """Lock the folder, clear what killed runs left half-written, and open the manifest for appending.
 
         Raises:
-            InputError: the folder cannot be written to, or another run is writing into it.
+            InputError: the folder cannot be written to, or another run is writing into it or does the same shard.
         """
         try:
             self.output_dir.mkdir(parents=True, exist_ok=True)
-            alone = self._take_lock()
-            if alone:
+            self._lock.take(shared=self.shard_count > 1)
+            if self.shard_count == 1:
                 remove_leftovers(self.output_dir)
-            self._drop_torn_line()
+            self.path = self._own
+            if self._finished.exists():
+                self._finished.replace(self.path)
             self._stream = self.path.open("ab")
+            if self.shard_count > 1:
+                self._shard_lock.take(shared=False)
+            self._drop_torn_line()
+        except InputError:
+            self.abandon()
+            raise
         except OSError as error:
             raise InputError(
                 self.output_dir, f"cannot be written to ({error.strerror})", "Choose another output_dir"
@@ -233,17 +247,25 @@ class Manifest:
         return record | {"seconds": round(outcome.seconds, 3), "finished": now}
 
     def close(self) -> None:
-        """Rewrite the manifest with one line per item in order of path, merge shards if not sharded, unlock."""
+        """Rewrite the manifest with one line per item in order of path, merge it with those of the shards, unlock.
+
+        A shard leaves the merging to those that have not finished yet, where there are any.
+        """
         if self._stream is None:
             return
         self._stream.close()
         self._stream = None
         if self.shard_count == 1:
-            merge_manifests(self.output_dir)
+            self.path = merge_manifests(self.output_dir)
         else:
             _write(self.path, read_records(self.path).values())
+            self.path = self.path.replace(self._finished)
+            # On a network file system the lock knows of this machine alone, and without locks of nobody.
+            if self._lock.take_alone() and not self._unfinished():
+                self.path = merge_manifests(self.output_dir)
+                remove_leftovers(self.output_dir)
         self._previous = None
-        self._unlock()
+        self._release()
 
     def abandon(self) -> None:
         """Let go of the manifest of a run that broke off, and of the folder; what the disk did not take is lost."""
@@ -251,12 +273,20 @@ class Manifest:
         if stream is not None:
             with suppress(OSError):
                 stream.close()
-        self._unlock()
+        self._release()
 
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+    def _release(self) -> None:
+        self._shard_lock.release()
+        self._lock.release()
+
+    @property
+    def _finished(self) -> Path:
+        return self._own.with_suffix(".done.jsonl")
+
+    def _unfinished(self) -> list[Path]:
+        """Manifests of the other shards that are still running, or were killed; one that has yet to start has none."""
+        names = self.output_dir.glob(f"manifest.*-of-{self.shard_count}.jsonl")
+        return [path for path in names if path != self._own]
 
     def _drop_torn_line(self) -> None:
         if not self.path.exists():
@@ -266,28 +296,3 @@ class Manifest:
             keep = data.rfind(b"\n") + 1
             if keep < len(data):
                 stream.truncate(keep)
-
-    def _take_lock(self) -> bool:
-        """Lock the folder: shards together, an unsharded run alone. Returns whether nobody else is in it."""
-        if fcntl is None:
-            return self.shard_count == 1
-        self._lock = os.open(self.output_dir, os.O_RDONLY)
-        # loader workers of a killed run hold its lock until they notice, some seconds later
-        patience = time.monotonic() + _LOCK_PATIENCE_S
-        while True:
-            for mode in (fcntl.LOCK_EX, fcntl.LOCK_SH)[: 1 if self.shard_count == 1 else 2]:
-                try:
-                    fcntl.flock(self._lock, mode | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-                except OSError:  # a file system without locks
-                    return self.shard_count == 1
-                if mode == fcntl.LOCK_EX and self.shard_count > 1:
-                    fcntl.flock(self._lock, fcntl.LOCK_SH)
-                return mode == fcntl.LOCK_EX
-            if time.monotonic() > patience:
-                raise InputError(
-                    self.output_dir, "another run is writing into it",
-                    "Wait for it, choose another output_dir, or share the work by shard_index and shard_count",
-                )  # fmt: skip
-            time.sleep(0.2)

@@ -11,7 +11,15 @@ from typing import Any
 
 import torch
 
-from frerec.errors import ConfigError, FreRecError, InputError, OutputError
+from frerec.errors import (
+    EXIT_NOTHING_DONE,
+    EXIT_OK,
+    EXIT_SOME_FAILED,
+    ConfigError,
+    FreRecError,
+    InputError,
+    OutputError,
+)
 from frerec.files import printable
 
 #: Written and checked.
@@ -26,11 +34,6 @@ IGNORED = "ignored"
 UNCHANGED = "unchanged"
 
 STATUSES = (DONE, UNCHANGED, SKIPPED, FAILED, IGNORED)
-
-EXIT_OK = 0
-EXIT_SOME_FAILED = 1
-EXIT_NOTHING_DONE = 2
-EXIT_BROKE_OFF = 4
 
 
 @dataclass

@@ -1,10 +1,14 @@
-"""What every workflow does to its own process before anything else."""
+"""What every workflow does to its own process, and what it owes to those started together with it."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import platform
+import time
+from datetime import timedelta
+
+import torch
 
 from frerec.run.failure import tell_failures
 
@@ -15,14 +19,50 @@ SWITCH = "FREREC_KEEP_MEMORY"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -3, -4, -8
 
 
-def prepare_process() -> None:
-    """Answer for errors and keep freed memory; the one step of ``initialize``.
+_FINISHED = "frerec/finished"
+_INTERVAL_S = 0.2
 
-    See :func:`frerec.run.failure.tell_failures`, which comes first so that it answers for all else, and
-    :func:`keep_freed_memory`.
+
+def prepare_process() -> None:
+    """Answer for errors, keep freed memory and take a GPU of one's own; the one step of ``initialize``.
+
+    See :func:`frerec.run.failure.tell_failures`, which comes first so that it answers for all else,
+    :func:`keep_freed_memory` and :func:`choose_gpu`.
     """
     tell_failures()
     keep_freed_memory()
+    choose_gpu()
+
+
+def choose_gpu() -> None:
+    """Make ``cuda`` mean another GPU in each of the processes that ``torchrun`` started on this machine.
+
+    They are dealt out by the environment variable ``LOCAL_RANK``. Nothing is done without it, or without a GPU.
+    """
+    local_rank = os.environ.get("LOCAL_RANK", "")
+    if local_rank.isdigit() and torch.cuda.is_available():
+        torch.cuda.set_device(int(local_rank) % torch.cuda.device_count())
+
+
+def wait_for_others() -> None:
+    """Wait until the other processes of a ``torchrun`` have finished their shares; returns at once without one.
+
+    ``torchrun`` ends all processes as soon as one ends with a code other than 0, and one broken image is enough for
+    that. They tell each other through the store that ``torchrun`` itself keeps; no process group is needed. If one
+    dies, ``torchrun`` ends those that wait.
+    """
+    if not torch.distributed.is_available() or not torch.distributed.is_torchelastic_launched():
+        return
+    try:
+        store, _rank, count = next(torch.distributed.rendezvous("env://", timeout=timedelta(seconds=60)))
+        if store.add(_FINISHED, 1) == count:
+            store.set(f"{_FINISHED} by all", "yes")
+        # not store.wait, which would not hear of signals
+        while not store.check([f"{_FINISHED} by all"]):
+            time.sleep(_INTERVAL_S)
+    except RuntimeError:
+        # whoever kept the store is gone, and with it all that could be waited for
+        return
 
 
 def keep_freed_memory() -> bool:

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from email.parser import BytesParser
 from email.policy import HTTP
 from pathlib import Path
@@ -23,78 +16,25 @@ import pytest
 from PIL import Image
 from pynetdicom import AE
 
+from tests.orthanc import Orthanc
+
 Run = Callable[..., dict[str, Any]]
-PLUGINS = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 FILES = ["highdicom/data/test_files/ct_image.dcm", "highdicom/data/test_files/dx_image.dcm"] + [
     f"pydicom-data/data_store/data/{name}"
     for name in ("emri_small_RLE.dcm", "SC_rgb.dcm", "OBXXXX1A.dcm", "JLSL_16_15_1_1F.dcm")
 ]
 
 
-@dataclass(frozen=True)
-class Archive:
-    """A running Orthanc."""
-
-    dicom_port: int
-    http_port: int
-
-    def get(self, path: str, accept: str = "*/*") -> tuple[str, bytes]:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.http_port}{path}", headers={"Accept": accept})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.headers["Content-Type"], answer.read()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    program = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin")
-    if program is None or not PLUGINS.is_file():
-        pytest.skip("Orthanc is not installed (Debian packages orthanc and orthanc-dicomweb)")
-    folder = tmp_path_factory.mktemp("orthanc")
-    found = Archive(free_port(), free_port())
-    settings = {
-        "Name": "test",
-        "StorageDirectory": str(folder / "db"),
-        "IndexDirectory": str(folder / "db"),
-        "Plugins": [str(PLUGINS)],
-        "DicomWeb": {"Enable": True},
-        "DicomPort": found.dicom_port,
-        "HttpPort": found.http_port,
-        "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": False,
-        "DicomAlwaysAllowStore": True,
-        "DicomCheckCalledAet": False,
-        "OverwriteInstances": False,
-    }
-    (folder / "orthanc.json").write_text(json.dumps(settings))
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=log, stderr=log)
-        try:
-            wait_for(found, server, folder / "log")
-            yield found
-        finally:
-            server.terminate()
-            server.wait(60)
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    found = Orthanc(tmp_path_factory.mktemp("orthanc"), DicomAlwaysAllowStore=True, DicomCheckCalledAet=False)
+    try:
+        yield found.start()
+    finally:
+        found.stop()
 
 
-def wait_for(archive: Archive, server: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(600):
-        if server.poll() is not None:
-            pytest.fail(f"Orthanc ended with {server.returncode}:\n{log.read_text()[-3000:]}")
-        try:
-            archive.get("/system")
-            return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.1)
-    pytest.fail(f"Orthanc did not answer:\n{log.read_text()[-3000:]}")
-
-
-def send(archive: Archive, paths: list[Path]) -> None:
+def send(archive: Orthanc, paths: list[Path]) -> None:
     datasets = [pydicom.dcmread(path) for path in paths]
     client = AE(ae_title="FREREC")
     for sop_class in {dataset.SOPClassUID for dataset in datasets}:
@@ -110,7 +50,7 @@ def send(archive: Archive, paths: list[Path]) -> None:
 
 @pytest.fixture(scope="module")
 def written(
-    shared_data: Path, tmp_path_factory: pytest.TempPathFactory, recalibrate: Run, archive: Archive
+    shared_data: Path, tmp_path_factory: pytest.TempPathFactory, recalibrate: Run, archive: Orthanc
 ) -> list[Path]:
     """Outputs of several kinds, one of them a picture as Secondary Capture, stored in the archive."""
     root, out = shared_data / "dicom", tmp_path_factory.mktemp("out")
@@ -131,7 +71,7 @@ def same_object(ours: pydicom.Dataset, theirs: pydicom.Dataset) -> None:
     assert np.array_equal(ours.pixel_array, theirs.pixel_array)
 
 
-def test_rest_gives_back_the_same_objects(archive: Archive, written: list[Path]) -> None:
+def test_rest_gives_back_the_same_objects(archive: Orthanc, written: list[Path]) -> None:
     instances = json.loads(archive.get("/instances")[1])
     assert len(instances) == len(written)
     stored = [pydicom.dcmread(io.BytesIO(archive.get(f"/instances/{name}/file")[1])) for name in instances]
@@ -141,7 +81,7 @@ def test_rest_gives_back_the_same_objects(archive: Archive, written: list[Path])
         same_object(dataset, by_uid[dataset.SOPInstanceUID])
 
 
-def test_dicomweb_gives_back_the_same_objects(archive: Archive, written: list[Path]) -> None:
+def test_dicomweb_gives_back_the_same_objects(archive: Orthanc, written: list[Path]) -> None:
     for path in written:
         dataset = pydicom.dcmread(path)
         place = f"/dicom-web/studies/{dataset.StudyInstanceUID}/series/{dataset.SeriesInstanceUID}"
@@ -156,7 +96,7 @@ def test_dicomweb_gives_back_the_same_objects(archive: Archive, written: list[Pa
         assert found["00080008"]["Value"][0] == "DERIVED"
 
 
-def test_sending_again_adds_nothing(archive: Archive, written: list[Path]) -> None:
+def test_sending_again_adds_nothing(archive: Orthanc, written: list[Path]) -> None:
     before = json.loads(archive.get("/statistics")[1])
     send(archive, written)
     assert json.loads(archive.get("/statistics")[1]) == before

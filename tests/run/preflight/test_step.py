@@ -50,6 +50,7 @@ def test_outputs_need_a_value(sound: dict[str, Any]) -> None:
 def test_one_process_of_a_distributed_run_speaks(
     sound: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
     for rank, told in (("0", ["top_k", "device"]), ("1", ["device"])):
         monkeypatch.setenv("RANK", rank)
         with pytest.raises(PreflightError) as ended:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from frerec.errors import EXIT_PREFLIGHT, FreRecError, InputError
 from frerec.io.listing import forget
+from frerec.ranks import rank
 from frerec.root import bundle_root
 from frerec.run.command_line import other_bundle, wrong_words
 from frerec.run.failure import name_run
@@ -58,17 +58,16 @@ def check(
     name_run(workflow, None)
     values = {**(settings or {}), **values}
     problems = [*wrong_words(sys.argv), *find_problems(required, outputs, mirrors, **values)]
-    if (other := other_bundle(sys.argv)) and os.environ.get("RANK", "0") == "0":
+    first = rank() == 0
+    if (other := other_bundle(sys.argv)) and first:
         reason = f"the config lies in this bundle, but what ships is taken from {bundle_root()}"
         print(InputError(other, reason, "Add --bundle_root to choose"), file=sys.stderr, flush=True)
     if not problems:
         name_run(workflow, _log_folder({key: values[key] for key in outputs}))
         return
-    # of the processes of a distributed run, which all find the same, one speaks; each has a device of its own
-    if int(os.environ.get("RANK", "0")) > 0:
-        told = [problem for problem in problems if getattr(problem, "config_id", None) == "device"]
-    else:
-        told = problems
+    # of the processes of a distributed run, which all find the same, one speaks; each has a device and share of its own
+    own = ("device", "shard_index")
+    told = problems if first else [problem for problem in problems if getattr(problem, "config_id", None) in own]
     if told:
         count = "1 problem" if len(told) == 1 else f"{len(told)} problems"
         print(f"{workflow} cannot start: {count}", *(f"- {p}" for p in told), sep="\n", file=sys.stderr, flush=True)
