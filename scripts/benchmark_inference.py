@@ -56,6 +56,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--options", nargs="*", default=[], help="further ids and values for both")
     args = parser.parse_args()
+    if not hasattr(os, "wait4"):
+        raise SystemExit("the cost of a run is asked with wait4, which this system does not have")
     roots = {"before": Path(args.before).resolve(), "now": HERE}
     print("| pictures | run before | run now | an image before | an image now | memory before | memory now |")
     print("| --- | --- | --- | --- | --- | --- | --- |")

@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,11 @@ import time
 from pathlib import Path
 
 import torch
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 HERE = Path(__file__).resolve().parents[1]
 CASES = ["restormer", "before", "compact", "compact_kept", "compact_bf16"]
@@ -81,7 +85,9 @@ def measure(name: str, size: int, args: argparse.Namespace) -> dict[str, float]:
         return time.perf_counter() if cuda else time.process_time()
 
     def peak() -> float:
-        return torch.cuda.max_memory_allocated() / 2**20 if cuda else resource.getrusage(0).ru_maxrss / 2**10
+        if cuda:
+            return torch.cuda.max_memory_allocated() / 2**20
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10 if resource else float("nan")
 
     base, seconds = peak(), []
     for _ in range(args.repeats + 1):

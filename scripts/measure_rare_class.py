@@ -147,7 +147,8 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="tell what is done and to do; train nothing")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    os.nice(10)
+    if hasattr(os, "nice"):
+        os.nice(10)
     torch.set_num_threads(1)
     studies = [(cell, make_study(cell, args)) for cell in json.loads(args.plan.read_text())]
     wanted = list(runs(studies, args))

@@ -32,11 +32,11 @@ class _PathError(FreRecError):
     """
 
     def __init__(self, path: str | PathLike[str], reason: str, remedy: str) -> None:
+        super().__init__(path, reason, remedy)
         self.path, self.reason, self.remedy = str(path), reason, remedy
-        super().__init__(printable(f"{self.path}: {reason}. {remedy}."))
 
-    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
-        return type(self), (self.path, self.reason, self.remedy)
+    def __str__(self) -> str:
+        return printable(f"{self.path}: {self.reason}. {self.remedy}.")
 
 
 class InputError(_PathError):
@@ -58,8 +58,8 @@ class ConfigError(FreRecError):
     """
 
     def __init__(self, config_id: str, value: Any, reason: str, remedy: str) -> None:
+        super().__init__(config_id, value, reason, remedy)
         self.config_id, self.value, self.reason, self.remedy = config_id, value, reason, remedy
-        super().__init__(printable(f"{config_id}={value!r}: {reason}. {remedy}."))
 
-    def __reduce__(self) -> tuple[type, tuple[str, Any, str, str]]:
-        return type(self), (self.config_id, self.value, self.reason, self.remedy)
+    def __str__(self) -> str:
+        return printable(f"{self.config_id}={self.value!r}: {self.reason}. {self.remedy}.")

@@ -18,12 +18,9 @@ import pytest
 from PIL import Image
 
 import frerec
+from tests.bundle.dockerfile import copied
 
 Ran = subprocess.CompletedProcess[str]
-
-#: What a user unpacks; tests and scripts are not needed to install it.
-NEEDED = ("LICENSE", "MANIFEST.in", "README.md", "bundle", "configs", "docs", "models", "pyproject.toml", "setup.py")
-
 
 @pytest.fixture(scope="module")
 def installed(bundle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -31,7 +28,9 @@ def installed(bundle_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     work = tmp_path_factory.mktemp("an installation, of [1] kind")
     copy = work / "bundle"
     copy.mkdir()
-    for name in NEEDED:
+    # what a container is built from: tests, scripts and most of the documentation are not needed to install it
+    for name in copied(bundle_root):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
         if (bundle_root / name).is_dir():
             shutil.copytree(bundle_root / name, copy / name, ignore=ignored)

@@ -51,6 +51,7 @@ def test_one_version_everywhere(bundle_root: Path, metadata: dict) -> None:
 
 def test_versions_are_the_tested_ones(bundle_root: Path, metadata: dict) -> None:
     constraints = (bundle_root / "constraints.txt").read_text()
+    # of two pins the second one is that of Python 3.10, with which the zoo checks, and runs on later ones too
     pins = dict(re.findall(r"^([\w-]+)==([\w.]+)", constraints, re.M))
     stated = metadata["required_packages_version"] | {
         "monai": metadata["monai_version"],
@@ -58,6 +59,14 @@ def test_versions_are_the_tested_ones(bundle_root: Path, metadata: dict) -> None
         "numpy": metadata["numpy_version"],
     }
     assert stated == {name: pins[name] for name in stated}
+
+
+def test_every_package_that_is_needed_is_stated(bundle_root: Path, metadata: dict) -> None:
+    asked = re.search(r"^dependencies = \[(.*?)^\]", (bundle_root / "pyproject.toml").read_text(), re.M | re.S)
+    assert asked is not None
+    wanted = set(re.findall(r'^ *"([\w-]+)', asked.group(1), re.M)) - {"monai", "torch", "numpy"}
+    # the last is for verify_metadata, which a model zoo runs
+    assert metadata["required_packages_version"].keys() == wanted | {"jsonschema"}
 
 
 def test_network_takes_and_returns_what_is_stated(bundle_root: Path) -> None:

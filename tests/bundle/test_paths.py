@@ -68,6 +68,32 @@ def test_a_workflow_made_in_python(moved: Path, small_cohort: SmallCohort, tmp_p
     assert statuses(tmp_path / "out") == {"done", "ignored"}
 
 
+def test_a_workflow_made_in_python_from_a_file_of_arguments(
+    moved: Path, small_cohort: SmallCohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {
+        "config_file": str(moved / "configs" / "inference.json"), "workflow_type": "infer", "top_k": 4, "device": "cpu",
+        "dataset_dir": str(small_cohort.folder), "bank_path": str(small_cohort.bank), "output_dir": "from a file",
+        "weights_path": str(small_cohort.weights),
+    }  # fmt: skip
+    (tmp_path / "args.json").write_text(json.dumps(given))
+    workflow = monai.bundle.create_workflow(args_file=str(tmp_path / "args.json"), output_dir="out")
+    assert isinstance(workflow, monai.bundle.ConfigWorkflow)
+    assert workflow.check_properties() == []
+    assert workflow.network_def is workflow.parser.get_parsed_content("network_def")
+    workflow.evaluator.run()
+    assert statuses(tmp_path / "out") == {"done", "ignored"}
+    assert not (tmp_path / "from a file").exists(), "what is said in Python counts"
+
+
+def test_nothing_is_needed_to_look_at_the_parts_of_a_workflow(bundle_root: Path) -> None:
+    config = str(bundle_root / "configs" / "inference.json")
+    workflow = monai.bundle.create_workflow(config_file=config, workflow_type="infer")
+    assert workflow.check_properties() == []
+    assert len(workflow.parser.get_parsed_content("dataset")) == 0
+
+
 def test_a_file_of_arguments(
     moved: Path, small_cohort: SmallCohort, bundle_command: BundleCommand, tmp_path: Path
 ) -> None:

@@ -58,6 +58,18 @@ def test_a_file_of_arguments_counts_as_the_command_line(tmp_path: Path) -> None:
     assert len(wrong_words([*words, "--datset_dir", "y"])) == 2
 
 
+def test_ids_of_the_experiment_tracking_count_where_it_is_asked_for(tmp_path: Path) -> None:
+    words = command(tmp_path, "--experiment_name", "mine", "--trainer#tag_name", "x")
+    assert len(wrong_words(words)) == 2
+    assert wrong_words([*words, "--tracking", "mlflow"]) == []
+    (tmp_path / "tracking.json").write_text('{"handlers_id": {}, "configs": {"colour": 1}}')
+    words = command(tmp_path, "--tracking", str(tmp_path / "tracking.json"), "--colour", "2")
+    assert wrong_words(words) == []
+    (problem,) = wrong_words([*words, "--coluor", "3"])
+    assert problem.remedy == "Did you mean colour"
+    assert len(wrong_words(command(tmp_path, "--tracking", "gone.json", "--colour", "2"))) == 1
+
+
 def nested(tmp_path: Path, *words: str) -> list[str]:
     config = tmp_path / "nested.json"
     config.write_text(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from html import escape
+from xml.sax.saxutils import quoteattr
 
 STYLE = """
 :root { --ink: #1f2933; --soft: #52606d; --line: #d9e2ec; --good: #1b7f4d; --fair: #a86a00; --bad: #b42336;
@@ -63,7 +64,8 @@ def page(title: str, body: Sequence[str]) -> str:
 def image_tag(data: bytes, alt: str, kind: str = "figure") -> str:
     """An ``<img>`` that carries its data (PNG or SVG); ``kind`` is its CSS class."""
     mime = "image/png" if data.startswith(b"\x89PNG") else "image/svg+xml"
-    return f'<img class="{kind}" alt="{escape(alt)}" src="data:{mime};base64,{base64.b64encode(data).decode()}">'
+    source = f"data:{mime};base64,{base64.b64encode(data).decode()}"
+    return f"<img class={quoteattr(kind)} alt={quoteattr(alt)} src={quoteattr(source)}>"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], tones: Sequence[Sequence[str]] | None = None) -> str:
@@ -78,7 +80,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], tones: Sequence[
     body = ""
     for number, row in enumerate(rows):
         kinds = tones[number] if tones else [""] * (len(row) - 1)
-        marks = [f' class="{kind}"' if kind else "" for kind in kinds]
+        marks = [f" class={quoteattr(kind)}" if kind else "" for kind in kinds]
         cells = "".join(f"<td{mark}>{escape(cell)}</td>" for cell, mark in zip(row[1:], marks, strict=True))
         body += f'<tr><th scope="row">{escape(row[0])}</th>{cells}</tr>'
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

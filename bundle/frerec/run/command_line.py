@@ -40,10 +40,12 @@ def wrong_words(argv: Sequence[str]) -> list[FreRecError]:
     """
     overrides, stray = _given(argv)
     configs = [_load(name) for name in _config_files(overrides.get("config_file"))]
+    if not any(configs):
+        return []
+    if "tracking" in overrides:
+        configs.append(_tracking_ids(overrides["tracking"]))
     keys = [key for config in configs for key in config]
     known = {_SEPARATOR.split(key)[0].lstrip("+") for key in keys}
-    if not known:
-        return []
     problems: list[FreRecError] = [
         ConfigError("run_id", word, "no id stands before it", "Put a value that holds spaces into quotes")
         for word in stray
@@ -187,6 +189,15 @@ def _config_files(value: Any) -> list[str]:
     if isinstance(found, list | tuple):
         return [str(name) for name in found]
     return [str(value)] if value else []
+
+
+def _tracking_ids(given: Any) -> dict[str, Any]:
+    """What MONAI's experiment tracking adds to a config: settings it has by that name, of a file, or as given."""
+    if isinstance(given, str):
+        known = importlib.import_module("monai.bundle.utils").DEFAULT_EXP_MGMT_SETTINGS
+        given = known[given] if given in known else _load(given)
+    ids = given.get("configs") if isinstance(given, dict) else None
+    return ids if isinstance(ids, dict) else {}
 
 
 def _load(name: str) -> dict[str, Any]:

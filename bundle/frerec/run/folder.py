@@ -59,7 +59,8 @@ class FolderDataset(Dataset):
     loader's workers. Whatever a transform raises becomes the outcome of that item alone.
 
     Args:
-        data: the input folder, or a list of items to use as it is.
+        data: the input folder, or a list of items to use as it is; None, as a program leaves it that only looks at
+            the parts of a workflow, is an empty one.
         transform: preprocessing of ``{"image": ..., "relative_path": name of the item}``, where ``image`` is the
             opened file (:class:`frerec.io.formats.InputFile`, which stands for its path) or the list of those of a
             series.
@@ -73,7 +74,7 @@ class FolderDataset(Dataset):
 
     def __init__(
         self,
-        data: str | os.PathLike[str] | Sequence[FolderItem],
+        data: str | os.PathLike[str] | Sequence[FolderItem] | None,
         transform: Callable[[Any], Any],
         manifest: Manifest | None = None,
         datalist: str | None = None,
@@ -84,7 +85,7 @@ class FolderDataset(Dataset):
             items = find_items(data, listed, group_series, [manifest.output_dir] if manifest else [])
             forget()
         else:
-            items = list(data)
+            items = list(data or ())
         #: Number of items in all shards together.
         self.total = len(items)
         self.manifest = manifest

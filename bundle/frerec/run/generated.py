@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from os import PathLike
@@ -142,4 +143,4 @@ class GeneratedSet:
                 texts = [value for value in picture.info.values() if isinstance(value, str)]
         except (OSError, ValueError):
             return False
-        return any(f'"seed":"{row["seed"]}"' in t.replace(" ", "") and str(self.checksum) in t for t in texts)
+        return any(f'"seed":{json.dumps(row["seed"])}' in t.replace(" ", "") and str(self.checksum) in t for t in texts)

@@ -17,6 +17,7 @@ from frerec.io.provenance import Generator
 from frerec.io.ranges import RULES as RULES_OF_RANGE
 from frerec.rhm.losses import AMPLITUDE_KINDS
 from frerec.rhm.networks import NETWORKS
+from frerec.run.tracking import TRACKERS, is_installed
 from frerec.shr.array import MODES
 from frerec.shr.bank.builder import PIXEL_SCALE
 from frerec.shr.bank.info import KINDS
@@ -208,6 +209,7 @@ NAMES: dict[str, Collection[str]] = {
     "pixel_dtype": tuple(PIXEL_SCALE),
     "pixel_loss": ("l1", "mse"),
     "spectral_loss": ("none", "complex", *AMPLITUDE_KINDS),
+    "tracker": TRACKERS,
 }
 
 
@@ -262,6 +264,8 @@ def check_values(required: Sequence[str], values: Mapping[str, Any]) -> list[Fre
         value = values.get(key)
         if value is not None and value not in names:
             problems.append(ConfigError(key, value, f"unknown {key}", f"Use one of {', '.join(names)}"))
+        elif key == "tracker" and value is not None and not is_installed(value):
+            problems.append(ConfigError(key, value, "this package is not installed", f"pip install {value}"))
     try:
         Generator.from_config(values.get("generator"))
     except ConfigError as error:
