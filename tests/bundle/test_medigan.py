@@ -37,7 +37,7 @@ def folder(blocks: dict[str, list[str]], bundle_root: Path, tmp_path: Path) -> P
     package = tmp_path / "models" / MODEL / MODEL
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(blocks["python"][-1])
-    shutil.copy(bundle_root / "models" / "generator.pt", package)
+    shutil.copy(bundle_root / "models" / "generator" / "model.pt", package / "generator.pt")
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "global.json").write_text(blocks["json"][0])
     return tmp_path
