@@ -173,6 +173,7 @@ def library() -> Callable[..., np.ndarray]:
     def recalibrate(path: Path, channels: int = 1, **settings: Any) -> np.ndarray:
         if channels == 3:
             settings |= {"weights_path": models / "fundus/model.pt", "bank_path": models / "fundus/bank.safetensors"}
+            settings.setdefault("mask_ratio", 0.2)  # as the page sets it
         made = frerec.Recalibrate.from_bundle(**settings)(frerec.load_image(path, channels)).numpy().swapaxes(1, 2)
         return np.moveaxis(made, 0, -1) if channels == 3 else made[0]
 
