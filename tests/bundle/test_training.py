@@ -69,7 +69,7 @@ def test_the_flow_is_trained_and_its_average_kept(bundle_root: Path, small_cohor
     assert all(torch.allclose(kept[name], trained[name], atol=0.05) for name in kept)
 
 
-def test_the_flow_is_finished_against_a_judge(bundle_root: Path, small_cohort: SmallCohort, tmp_path: Path) -> None:
+def test_the_flow_is_finished_adversarially(bundle_root: Path, small_cohort: SmallCohort, tmp_path: Path) -> None:
     start, ids = tmp_path / "flow.pt", {"crop_size": [48, 48], "checkpointing#save_interval": 1}
     given = restoration_network(profile=ReferenceBank.open(small_cohort.bank).mean_profile).state_dict()
     torch.save(given, start)
@@ -79,12 +79,12 @@ def test_the_flow_is_finished_against_a_judge(bundle_root: Path, small_cohort: S
     epochs: list[int] = []
     made.trainer.add_event_handler(Events.EPOCH_STARTED, lambda engine: epochs.append(engine.state.epoch))
     made.run()
-    assert epochs == [2]  # the judge is in the checkpoint, and the training went on
+    assert epochs == [2]  # the discriminator is in the checkpoint, and the training went on
     kept = load_weights(restoration_network(), tmp_path / "model.pt").state_dict()
     changed = [name for name in kept if not torch.equal(kept[name], given[name])]
     assert changed and all(name.startswith("velocity.") for name in changed)
     state = torch.load(tmp_path / "adversarial_checkpoint_epoch=2.pt", weights_only=True)
-    assert {"judge", "judge_optimizer"} <= set(state)
+    assert {"discriminator", "discriminator_optimizer"} <= set(state)
     with pytest.raises(PreflightError, match="initial_weights_path"):
         training(bundle_root, small_cohort, tmp_path / "new", "train_adversarial").run()
 

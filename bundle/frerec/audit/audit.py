@@ -20,7 +20,7 @@ from frerec.audit.pictures import closest_pairs, example_strip
 from frerec.audit.report import write_report
 from frerec.audit.rows import COLUMNS, metrics_rows
 from frerec.audit.verdict import verdicts
-from frerec.errors import ConfigError, InputError
+from frerec.errors import EXIT_NOTHING_DONE, EXIT_SOME_FAILED, ConfigError, InputError
 from frerec.report.tables import write_csv, write_json
 from frerec.shr.bank.reference import ReferenceBank
 from frerec.shr.statistics import content_hash
@@ -28,9 +28,6 @@ from frerec.spectrum.bands import default_rings
 from frerec.spectrum.power import ring_frequencies
 
 logger = logging.getLogger(__name__)
-
-#: Exit codes of a run, the same for every workflow of the bundle.
-EXIT_SOME_FAILED, EXIT_NOTHING_DONE = 1, 2
 
 
 class AuditHandler:

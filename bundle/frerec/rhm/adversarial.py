@@ -1,9 +1,10 @@
-"""The flow finished against a judge: one evaluation gives what many gave, and edges as sharp as real ones.
+"""The flow finished against a discriminator: one evaluation gives what many gave, and edges as sharp as real ones.
 
 A velocity learnt with squared errors smears what it cannot be sure of, and asked once only, it smears most. So the
-network is trained on as a generator: a judge learns to tell its images, stored as files are, from the real ones that
-they were made from (adversarial diffusion distillation, A. Sauer et al., 2023; with relativistic losses and penalised
-gradients, Y. Huang et al., "The GAN is dead; long live the GAN", 2024). It sees real images only, as the paper wants.
+network is trained on as a generator: a discriminator learns to tell its images, stored as files are, from the real
+ones that they were made from (adversarial diffusion distillation, A. Sauer et al., 2023; with relativistic losses and
+penalised gradients, Y. Huang et al., "The GAN is dead; long live the GAN", 2024). It sees real images only, as the
+paper wants.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from monai.engines import AdversarialTrainer
 from monai.engines.utils import IterationEvents
@@ -21,6 +23,7 @@ from monai.utils import CommonKeys as Keys
 from torch import nn
 from torch.nn import functional
 
+from frerec.errors import ConfigError
 from frerec.rhm.flow import RestorationFlow
 from frerec.rhm.losses import AmplitudeLoss, VelocityLoss
 from frerec.rhm.precision import network_dtype
@@ -29,7 +32,7 @@ from frerec.rhm.precision import network_dtype
 BLUR, NOISE = 1.5, 0.05
 
 
-class PatchJudge(nn.Sequential):
+class PatchDiscriminator(nn.Sequential):
     """Convolutions without normalisation to a map of logits; the first at full resolution, to see fine texture.
 
     Args:
@@ -54,25 +57,31 @@ class PatchJudge(nn.Sequential):
             self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-class Judge(nn.Module):
+class Discriminator(nn.Module):
     """Looks at an image in three ways: whitened, whitened at half the resolution, and high-passed.
 
     In whitened images every frequency counts alike; the high-passed view is what classifiers in training latch on to.
-    Beside the whitened ones it sees the low frequencies that the image was made from, to judge the place of things.
+    Beside the whitened ones it sees the low frequencies that the image was made from, to tell where things belong.
 
     Args:
-        flow: the network that is judged, for its whitening.
-        features: of each :class:`PatchJudge`.
+        flow: the network that is trained, for its whitening.
+        features: of each :class:`PatchDiscriminator`.
+
+    Raises:
+        ConfigError: ``flow`` is another network.
     """
 
     def __init__(self, flow: RestorationFlow, features: Sequence[int] = (32, 48, 64, 96)) -> None:
         super().__init__()
+        if not isinstance(flow, RestorationFlow):
+            reason = "only the flow is finished against a discriminator"
+            raise ConfigError("preset", type(flow).__name__, reason, "Use preset compact")
         dims, channels = flow.spatial_dims, flow.in_channels
         self.dims, self.channels = dims, channels
         # methods, so that the network's weights are not among ours
         self._whiten, self._amplitude = flow.whiten, flow.amplitude
         self.blur = GaussianFilter(dims, BLUR)
-        self.judges = nn.ModuleList(PatchJudge(dims, n * channels, features) for n in (3, 3, 1))
+        self.discriminators = nn.ModuleList(PatchDiscriminator(dims, n * channels, features) for n in (3, 3, 1))
 
     def views(self, images: torch.Tensor, replaced: torch.Tensor) -> list[torch.Tensor]:
         """What is looked at.
@@ -96,10 +105,10 @@ class Judge(nn.Module):
         """Logits (B, 1, *smaller) of each view; large where it looks real."""
         if self.dims == 2:
             views = [view.contiguous(memory_format=torch.channels_last) for view in views]
-        return [judge(view).float() for judge, view in zip(self.judges, views, strict=True)]
+        return [one(view).float() for one, view in zip(self.discriminators, views, strict=True)]
 
-    def penalised(self, views: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """The views with a little noise on the image: a judge must not change its mind for it."""
+    def perturbed(self, views: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """The views with a little noise on the image: a discriminator must not change its mind for it."""
         noisy = []
         for view in views:
             noise = NOISE * torch.randn_like(view)
@@ -141,11 +150,17 @@ class AdversarialRestorationTrainer(AdversarialTrainer):
 
     Args:
         storage_step: distance of values in stored files, in nominal [0, 1].
-        penalty: weight of the squared change that noise makes to the judge's logits.
+        penalty: weight of the squared change that noise makes to the discriminator's logits.
         kwargs: as in MONAI's class; ``g_loss_function`` and ``d_loss_function`` are not used.
+
+    Raises:
+        ConfigError: several processes train together.
     """
 
     def __init__(self, *, storage_step: float = 1 / 255, penalty: float = 10.0, **kwargs: Any) -> None:
+        if idist.get_world_size() > 1:
+            reason = "the discriminators of several processes would drift apart"
+            raise ConfigError("WORLD_SIZE", idist.get_world_size(), reason, "Start this training as one process")
         amp = kwargs.pop("amp", False)
         super().__init__(g_loss_function=functional.softplus, d_loss_function=functional.softplus, **kwargs)
         self.storage_step, self.penalty = storage_step, penalty
@@ -158,7 +173,7 @@ class AdversarialRestorationTrainer(AdversarialTrainer):
         replaced, target, (condition,), _ = engine.prepare_batch(
             batchdata, engine.state.device, engine.non_blocking, **engine.to_kwargs
         )
-        generator, judge = engine.state.g_network, engine.state.d_network
+        generator, discriminator = engine.state.g_network, engine.state.d_network
         generator.train()
         output: dict[str, Any] = {Keys.IMAGE: replaced, Keys.LABEL: target}
         engine.state.output = output
@@ -166,18 +181,18 @@ class AdversarialRestorationTrainer(AdversarialTrainer):
             made = generator(replaced, condition)
         made = stored(made, self.storage_step)
         with torch.no_grad():
-            real_views = judge.views(target, replaced)
-        made_views = judge.views(made, replaced)
+            real_views = discriminator.views(target, replaced)
+        made_views = discriminator.views(made, replaced)
 
         def logits(*views: list[torch.Tensor]) -> list[tuple[torch.Tensor, ...]]:
             together = [torch.cat(parts) for parts in zip(*views, strict=True)]
             with torch.autocast(replaced.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                return [one.chunk(len(views)) for one in judge(together)]
+                return [one.chunk(len(views)) for one in discriminator(together)]
 
         shown = [view.detach() for view in made_views]
         loss = torch.zeros((), device=replaced.device)
         for real, fake, near_real, near_fake in logits(
-            real_views, shown, judge.penalised(real_views), judge.penalised(shown)
+            real_views, shown, discriminator.perturbed(real_views), discriminator.perturbed(shown)
         ):
             change = (real - near_real).square().mean() + (fake - near_fake).square().mean()
             loss = loss + functional.softplus(fake - real).mean() + self.penalty * change
@@ -186,11 +201,11 @@ class AdversarialRestorationTrainer(AdversarialTrainer):
         engine.state.d_optimizer.step()
         output[AdversarialKeys.DISCRIMINATOR_LOSS] = loss.detach()
 
-        judge.requires_grad_(False)
+        discriminator.requires_grad_(False)
         adversarial = torch.zeros((), device=replaced.device)
         for real, fake in logits(real_views, made_views):
             adversarial = adversarial + functional.softplus(real - fake).mean()
-        judge.requires_grad_(True)
+        discriminator.requires_grad_(True)
         reconstruction = engine.state.recon_loss_function(made, target)
         engine.state.g_optimizer.zero_grad()
         (adversarial + reconstruction).backward()

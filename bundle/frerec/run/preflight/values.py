@@ -166,7 +166,7 @@ RULES: dict[str, tuple[Callable[[Any], str | None], str]] = {
     "flow_batch_size": (_whole(1), _POSITIVE),
     "learning_rate": (_above(0), _RATE),
     "flow_learning_rate": (_above(0), _RATE),
-    "judge_learning_rate": (_above(0), _RATE),
+    "discriminator_learning_rate": (_above(0), _RATE),
     "storage_step": (_between(0, 1), "Use 0.0039 for 8 bits, 0 for more"),
     "max_grad_norm": (_above(0), "Use a number above 0, such as 0.5"),
     "weight_decay": (_above(0, included=True), _WEIGHT),
