@@ -66,7 +66,8 @@ def test_strength_zero_gives_the_input_back() -> None:
     assert torch.equal(perturbed(RestorationFlow(profile=PROFILE, strength=0.0))(x), x)
 
 
-def test_the_line_is_followed_exactly_where_the_velocity_is_known() -> None:
+@pytest.mark.parametrize("evaluations", [1, 6])
+def test_the_line_is_followed_exactly_where_the_velocity_is_known(evaluations: int) -> None:
     class Known(nn.Module):
         """The velocity from an image to noise, for one pair."""
 
@@ -77,7 +78,7 @@ def test_the_line_is_followed_exactly_where_the_velocity_is_known() -> None:
         def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
             return self.known
 
-    flow = RestorationFlow(profile=PROFILE, mask_ratio=1e-6, evaluations=6)
+    flow = RestorationFlow(profile=PROFILE, mask_ratio=1e-6, evaluations=evaluations)
     image, noise = coloured(1, (24, 24), 1), coloured(1, (24, 24), 2)
     flow.velocity = Known(flow.whiten(noise)[0] - flow.whiten(image)[0])  # type: ignore[assignment]
     wanted = image - image.mean() + noise.mean()  # the mean is not part of the flow

@@ -181,3 +181,14 @@ def test_values_that_are_no_numbers_are_refused(bank: ReferenceBank) -> None:
     x[0, 3, 3] = float("nan")
     with pytest.raises(FreRecError, match="NaN"):
         replacement(bank)(x)
+
+
+def test_a_share_of_training_samples_has_the_settings_of_the_transform_itself(bank: ReferenceBank) -> None:
+    plain = replacement(bank, strength=0.7, mask_ratio=0.11, transition=0.13)
+    made = {}
+    for share in (0.0, 0.5, 1.0):
+        draw = RandStatisticalHighFrequencyReplacementd("image", plain, plain_share=share, condition_key="condition")
+        draw.set_random_state(0)
+        conditions = [draw({"image": images(1, seed=9)[0]})["condition"].tolist() for _ in range(20)]
+        made[share] = sum(c == pytest.approx([0.11, 0.13, 0.7]) for c in conditions)
+    assert made[0.0] == 0 < made[0.5] < 20 == made[1.0]
